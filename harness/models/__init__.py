@@ -1,0 +1,1 @@
+"""What is benchmarked: the pipeline as data, its graphs, its weights and its text."""
