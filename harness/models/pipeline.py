@@ -7,12 +7,12 @@ docs/protocol.md), so a new stage or another pipeline needs no line changed in a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-type Size = int | str | tuple[int | str, ...]
+Size: TypeAlias = int | str | tuple[int | str, ...]
 """A fixed size, a symbol such as "frames", or a product such as ("frames", 32)."""
 
 
