@@ -1,0 +1,63 @@
+"""`python -m harness`: takes off the subcommands and hands the rest to Hydra."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def _forget_working_folder() -> None:
+    # `python -m` puts the working folder first, where a user's own backends/ or reports/ would
+    # hide ours.
+    cwd = Path.cwd()
+    if HERE.parent != cwd:
+        sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != cwd]
+
+
+def main() -> None:
+    """Run the command line and leave with the exit status of docs: never with a traceback."""
+    _forget_working_folder()
+    sys.path.append(str(HERE / "plugins"))  # where Hydra looks for hydra_plugins
+    from harness.errors import ExitStatus, HarnessError  # noqa: PLC0415 - path first
+
+    if len(sys.argv) > 1 and sys.argv[1] == "--version":
+        from harness import __version__  # noqa: PLC0415
+
+        sys.stdout.write(f"harness {__version__}\n")
+        return
+    try:
+        status = _dispatch(sys.argv[1:])
+    except HarnessError as error:
+        sys.stderr.write(f"harness: error: {error}\n")
+        status = error.status
+    except KeyboardInterrupt:
+        sys.stderr.write("harness: interrupted\n")
+        status = ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = ExitStatus.FINE
+    sys.exit(status)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    word = arguments[0] if arguments else ""
+    if word and not word.startswith(("-", "+", "~")) and "=" not in word:
+        from harness import commands  # noqa: PLC0415 - only when asked for
+
+        return commands.run(word, arguments[1:])
+    from harness import compose  # noqa: PLC0415 - Hydra, only when a point is composed
+
+    points = compose.points(arguments)
+    if not points:
+        return 0  # --help, --cfg and their like have printed what was asked
+    from harness import cli  # noqa: PLC0415 - everything else, only when a point is measured
+
+    return cli.run(points)
+
+
+if __name__ == "__main__":
+    main()

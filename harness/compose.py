@@ -1,0 +1,129 @@
+"""From the command line to checked points: Hydra's application, and its errors in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+
+from harness import config, extensions
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omegaconf import DictConfig
+
+HERE = Path(__file__).resolve().parent
+NOISE = ("object_type", "reference_type", "provider=", "Set the env", "See https:")
+
+
+def _unknown_key(match: re.Match[str], text: str) -> str:
+    full = re.search(r"full_key: ([\w.]+)", text)
+    name = full[1] if full else match[1]
+    return f"unknown key '{name}'; `python -m harness --help` lists the keys"
+
+
+def _wrong_value(match: re.Match[str], text: str) -> str:
+    reason = re.sub(r"; (full_key|object_type|reference_type).*", "", text[match.end() :])
+    return f"{match[1]}: {reason.rstrip('.')}"
+
+
+def _no_choice(match: re.Match[str], text: str) -> str:
+    options = re.search(r"Available options in '[^']*':; (.*?)(; Config search|$)", text)
+    possible = options[1].replace(";", ",") if options else "see --help"
+    return f"{match[1]}={match[2]}: there is no such choice; possible: {possible}"
+
+
+SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
+    (
+        r"Ambiguous value for argument '([^']*)'",
+        lambda match, _: f"{match[1]}: several values are a sweep; add -m: `-m {match[1]}`",
+    ),
+    (r"Key '([^']*)' (?:is )?not in", _unknown_key),
+    (r"Error merging override (\S+?); ", _wrong_value),
+    (r"Could not find '([^'/]*)/([^']*)'", _no_choice),
+)
+"""What Hydra says, recognised by a pattern, and how the harness says it."""
+
+collected: list[DictConfig] = []
+"""What Hydra composed: it drops what an application or a sweeper returns."""
+
+
+def conf_folder() -> Path:
+    """Return the folder of configuration files: inside a wheel, or beside harness/ in a checkout.
+
+    Raises:
+        UsageError: neither folder is there.
+    """
+    for folder in (HERE / "conf", HERE.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise UsageError(f"conf/config.yaml is neither in {HERE} nor in {HERE.parent}: reinstall")
+
+
+def _devices_as_list(argument: str) -> str:
+    # devices=0,1 names two devices of one point; Hydra would read a sweep over devices.
+    match = re.fullmatch(r"devices=([\w:.]+(?:,[\w:.]+)*)", argument)
+    return f"devices=[{match[1]}]" if match else argument
+
+
+def one_line(error: BaseException) -> str:
+    """Return Hydra's complaint as one line that says what was asked and what is possible."""
+    texts = [str(part) for part in (error, error.__cause__) if part is not None]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(NOISE)]
+    text = "; ".join(dict.fromkeys(kept))
+    for pattern, say in SAYINGS:
+        match = re.search(pattern, text)
+        if match:
+            return say(match, text)
+    return text
+
+
+def points(arguments: list[str]) -> list[config.Config]:
+    """Compose and check the points that `arguments` ask for; empty after --help and the like.
+
+    Raises:
+        UsageError: Hydra or the schema refused something; each problem is named in one line.
+    """
+    config.register()
+    extensions.register(arguments)
+    collected.clear()
+
+    sweep_only: list[bool] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    def application(composed: DictConfig) -> None:
+        # Raising here would make Hydra announce the error in lines of its own.
+        sweep_only.append(bool(HydraConfig.get().sweeper.params))
+        collected.append(composed)
+
+    sys.argv[1:] = [_devices_as_list(argument) for argument in arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines and leaves by itself
+    try:
+        application()
+    except HydraException as error:
+        raise UsageError(one_line(error)) from error
+    if any(sweep_only):
+        raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
+    return _checked(collected)
+
+
+def _checked(composed: list[DictConfig]) -> list[config.Config]:
+    checked: list[config.Config] = []
+    problems: dict[str, None] = {}
+    for one in composed:
+        try:
+            checked.append(config.typed(one))
+        except UsageError as error:
+            problems[str(error)] = None
+    if problems:
+        raise UsageError("; ".join(problems))
+    return checked

@@ -1,0 +1,193 @@
+"""The typed schema of conf/, and the one place that turns a composed configuration into it.
+
+The only user of OmegaConf. A key that is not declared here is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LEAST_IL = 4
+LARGEST_IL = 256
+LARGEST_BS = 1024
+LEAST_STRICT_PROCESSES = 5
+"""Below it, sequential intervals miss too often (measurement method, section 5)."""
+
+
+class Quant(StrEnum):
+    """MagicMind's precision modes, by the names the original uses."""
+
+    force_float32 = "force_float32"
+    force_float16 = "force_float16"
+    qint8_mixed_float32 = "qint8_mixed_float32"
+    qint8_mixed_float16 = "qint8_mixed_float16"
+    qint16_mixed_float32 = "qint16_mixed_float32"
+    qint16_mixed_float16 = "qint16_mixed_float16"
+
+
+class Profile(StrEnum):
+    """How much is measured (measurement method, section 5)."""
+
+    compat = "compat"
+    quick = "quick"
+    standard = "standard"
+    rigorous = "rigorous"
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    found = "; ".join(problems)
+    if found:
+        raise ValueError(found)
+
+
+@dataclass
+class Model:
+    """Which sizes the pipeline's layers have: full or tiny."""
+
+    name: str = MISSING
+
+
+@dataclass
+class Measure:
+    """How a point is measured; every value used is stored with the result."""
+
+    profile: Profile = Profile.quick
+    min_processes: int = 3
+    max_processes: int = 3
+    warmup_iters: int = 3
+    num_iters: int = 30
+    """Timed iterations of each process, warm-up not counted."""
+    time_limit_s: float | None = 60.0
+    """Most seconds for one point, all its processes together; null: no limit."""
+    call_timeout_s: float = 900.0
+    """Most seconds for one answer of a worker; after that it is killed."""
+    target_half_width: float = 0.01
+    """Relative half-width of mean and throughput at which a point may stop early."""
+    percentile_width: float = 0.05
+    """Relative full width of a percentile's interval at which a point may stop early."""
+    order_seed: int = 0
+    """Seed of the random order of points within each block."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; types are checked at composition."""
+        _refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        least, most = self.min_processes, self.max_processes
+        if not 1 <= least <= most:
+            yield (
+                f"measure.min_processes={least} and measure.max_processes={most}: "
+                "need 1 <= min <= max"
+            )
+        strict = self.profile in {Profile.standard, Profile.rigorous}
+        if strict and least < LEAST_STRICT_PROCESSES:
+            yield (
+                f"measure.min_processes={least}: {self.profile.value} needs at least "
+                f"{LEAST_STRICT_PROCESSES}, or its intervals miss too often; use measure=quick"
+            )
+        if self.warmup_iters < 0:
+            yield f"warmup_iters={self.warmup_iters}: must be 0 or more"
+        if self.num_iters < 1:
+            yield f"num_iters={self.num_iters}: must be at least 1"
+        if self.time_limit_s is not None and self.time_limit_s <= 0:
+            yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
+        if self.call_timeout_s <= 0:
+            yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
+
+
+@dataclass
+class Config:
+    """One point and how to measure it: every key of the command line."""
+
+    quant: Quant = Quant.force_float32
+    bs: int = 1
+    """Batch size: utterances per iteration."""
+    il: int = 128
+    """Input length: the benchmark sentence is cut after this many characters."""
+    waveglow: bool = False
+    """Run the vocoder too; without it, it is neither loaded nor needed."""
+    backend: dict[str, Any] = field(default_factory=dict)
+    model: Model = field(default_factory=Model)
+    measure: Measure = field(default_factory=Measure)
+    devices: list[str] = field(default_factory=lambda: ["0"])
+    """Device numbers; each is measured by a worker of its own."""
+    models_dir: str | None = None
+    """Folder of ONNX files to measure as they are; null: synthetic weights from the cache."""
+    seed: int = 1234
+    """Seeds the synthetic weights, the prenet's dropout and the vocoder's noise."""
+    warmup_iters: int | None = None
+    """First iterations of a process that are kept but not counted; null: the profile's."""
+    num_iters: int | None = None
+    """Timed iterations of each process; null: the profile's."""
+    log_file: str | None = None
+    """Where the original's log is written; null: logs/ in the sweep's folder."""
+    outputs: str = "outputs"
+    """Where the sweep's folder is made."""
+
+    def __post_init__(self) -> None:
+        """Check ranges, and let the two short keys speak for the profile's."""
+        _refuse(self._problems())
+        if self.warmup_iters is not None:
+            self.measure.warmup_iters = self.warmup_iters
+        if self.num_iters is not None:
+            self.measure.num_iters = self.num_iters
+        self.measure.__post_init__()
+
+    def _problems(self) -> Iterator[str]:
+        if not 1 <= self.bs <= LARGEST_BS:
+            yield f"bs={self.bs}: the batch size must be 1 to {LARGEST_BS}"
+        if not LEAST_IL <= self.il <= LARGEST_IL:
+            yield (
+                f"il={self.il}: the input length must be {LEAST_IL} to {LARGEST_IL} characters, "
+                "the range the pipeline is built for"
+            )
+        if self.seed < 0:
+            yield f"seed={self.seed}: must be 0 or more"
+        if not self.devices:
+            yield "devices=[]: name at least one device, such as devices=0"
+        if len(set(self.devices)) < len(self.devices):
+            yield f"devices={','.join(self.devices)}: a device is named twice"
+
+
+def register() -> None:
+    """Make the schema known to Hydra, under the name conf/config.yaml asks for."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def register_backend(name: str, options: Iterable[str]) -> None:
+    """Make a plug-in's backend selectable as `backend=<name>` with its options as keys."""
+    node = {"name": name, "python": None, **dict.fromkeys(options)}
+    ConfigStore.instance().store(group="backend", name=name, node=node)
+
+
+def typed(composed: DictConfig) -> Config:
+    """Turn a composed configuration into a checked `Config`.
+
+    Raises:
+        UsageError: a key is unknown or a value is out of range; one line names each problem.
+    """
+    known = set(Config.__dataclass_fields__)
+    unknown = [str(key) for key in composed if key not in known and key != "hydra"]
+    if unknown:
+        raise UsageError(f"unknown key: {', '.join(unknown)}; `--help` lists the keys")
+    plain = composed.copy()
+    OmegaConf.set_struct(plain, value=False)
+    plain.pop("hydra", None)
+    try:
+        made = OmegaConf.to_object(plain)
+    except (ValueError, OmegaConfBaseException) as error:
+        raise UsageError(str(error).splitlines()[0]) from error
+    if not isinstance(made, Config):
+        raise UsageError("the configuration does not use the schema: conf/config.yaml lost it")
+    return made
