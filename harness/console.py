@@ -1,0 +1,223 @@
+"""What the terminal shows: results on standard output, progress and notices on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+from harness.units import duration, quantity, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from harness.plan import PlannedPoint
+
+CL = (50, 90, 95, 99, 100)
+REFRESH_S = 0.2
+PLAIN_EVERY_S = 10.0
+"""Without a terminal a line is written on a change of phase, and at most this often otherwise."""
+
+
+class Console:
+    """Writes to the two streams; knows nothing of how a result came about."""
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._live = self._err.isatty()
+        self._shown = ""
+        self._last = ("", 0.0)
+
+    def notice(self, message: str) -> None:
+        """Say something a reader should know, once."""
+        self._clear()
+        self._err.write(f"harness: {message}\n")
+        self._err.flush()
+
+    def say(self, line: str = "") -> None:
+        """Write one line of the result."""
+        self._clear()
+        self._out.write(line + "\n")
+        self._out.flush()
+
+    def plan(self, points: Sequence[PlannedPoint], folder: Path) -> None:
+        """Show what is going to be measured."""
+        many = len(points) != 1
+        self.say(f"{len(points)} point{'s' if many else ''} -> {folder}")
+        for label in dict.fromkeys(point.weights["label"] for point in points):
+            self.say(f"models: {label}")
+        first = points[0].config.measure
+        limit = "no limit" if first.time_limit_s is None else duration(first.time_limit_s)
+        processes = f"{first.min_processes}"
+        if first.max_processes > first.min_processes:
+            processes += f" to {first.max_processes}"
+        self.say(
+            f"measure={first.profile.value}: {processes} fresh processes a point, "
+            f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
+            f"time limit {limit} a point"
+        )
+        for number, point in enumerate(points, 1):
+            fate = f"skipped: {point.skip}" if point.skip else "to measure"
+            self.say(f"  {number}. {point.point.name}  {point.point.id}  {fate}")
+        self.say()
+
+    def progress(
+        self, number: int, total: int, name: str, phase: str, left_s: float | None
+    ) -> None:
+        """Show which point is being worked on, the stage of work, and the time left."""
+        left = "" if left_s is None else f", about {duration(left_s)} left"
+        line = f"point {number} of {total}  {name}  {phase}{left}"
+        at = time.monotonic()
+        kind, then = self._last
+        word = f"{number} {phase.split(maxsplit=1)[0]}"
+        if self._live:
+            if at - then >= REFRESH_S or kind != word:
+                self._err.write(f"\r\x1b[2K{line}")
+                self._err.flush()
+                self._shown, self._last = line, (word, at)
+        elif kind != word or at - then >= PLAIN_EVERY_S:
+            self._err.write(line + "\n")
+            self._err.flush()
+            self._last = (word, at)
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._err.write("\r\x1b[2K")
+            self._err.flush()
+            self._shown = ""
+
+    def point(self, number: int, total: int, document: Mapping[str, Any]) -> None:
+        """Write the two lines of a finished point."""
+        state, reason = document["status"]["state"], document["status"]["reason"]
+        head = f"[{number}/{total}] {_settings(document)}"
+        if not document["summary"]:
+            self.say(f"{head}   {state}: {reason}")
+            self.say(f"      nothing measured; {document['weights']['label']}")
+            return
+        ok = "" if state == "ok" else f"   {state}: {reason}"
+        self.say(f"{head}   {_headline(document)}{ok}")
+        self.say(f"      {_stages(document)}")
+
+    def table(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Write the detail: cl figures and items/s of every stage and of the whole."""
+        rows = [row for document in documents for row in _rows(document)]
+        if not rows:
+            return
+        header = ["point", "stage", "mean", *(f"cl {p}" for p in CL), "items/s", "items"]
+        for line in _aligned([header, *rows], left={0, 1, 9}):
+            self.say(line)
+        labels = dict.fromkeys(document["weights"]["label"] for document in documents)
+        self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+
+
+def _settings(document: Mapping[str, Any]) -> str:
+    config = document["point"]["config"]
+    parts = [f"bs={config['bs']}", f"quant={config['quant']}", f"il={config['il']}"]
+    if config["backend"]["name"] != "onnxruntime":
+        parts.append(f"backend={config['backend']['name']}")
+    if config["waveglow"]:
+        parts.append("waveglow")
+    return " ".join(parts)
+
+
+def _estimate(document: Mapping[str, Any], key: str) -> float | None:
+    record = document["summary"].get(key)
+    return None if record is None else record["estimate"]
+
+
+def _figure(document: Mapping[str, Any], key: str) -> str:
+    value = _estimate(document, key)
+    return "n too small" if value is None else seconds(value)
+
+
+def _headline(document: Mapping[str, Any]) -> str:
+    last = document["stages"][-1]
+    items = document["items"][last["produces"]]
+    rate, times = (
+        _estimate(document, "latency.items_per_s"),
+        _estimate(document, "latency.x_realtime"),
+    )
+    record = document["summary"]["latency.mean"]
+    parts = [
+        f"cl50 {_figure(document, 'latency.cl50')}",
+        f"cl99 {_figure(document, 'latency.cl99')}",
+        f"{quantity(rate)} {items}/s" if rate is not None else f"no {items}/s",
+    ]
+    if times is not None:
+        parts.append(f"x real time {times:.1f}")
+    parts.append(f"{record['n']} iterations in {len(document['processes'])} processes")
+    return "   ".join(parts)
+
+
+def _stages(document: Mapping[str, Any]) -> str:
+    parts = []
+    for stage in document["stages"]:
+        text = f"{stage['name']} {_figure(document, stage['name'] + '.mean')}"
+        if stage["step_limit"] is not None:
+            text += _steps(document, stage["name"])
+        parts.append(text)
+    parts.append(f"residual {_figure(document, 'residual.mean')}")
+    return f"{' | '.join(parts)}   {_precision(document)}; {document['weights']['label']}"
+
+
+def _steps(document: Mapping[str, Any], stage: str) -> str:
+    steps = {
+        value
+        for process in document["processes"]
+        for value in process["work"].get(f"{stage}_steps", [])
+    }
+    if not steps:
+        return ""
+    least, most = min(steps), max(steps)
+    return f" ({least} steps)" if least == most else f" ({least}-{most} steps)"
+
+
+def _precision(document: Mapping[str, Any]) -> str:
+    effective = document["settings"]["effective"].values()
+    kinds = {
+        f"{facts['compute']} compute, {facts['storage']} storage, "
+        f"{facts['activations']} activations"
+        if facts["verified"]
+        else "precision not verified"
+        for facts in effective
+    }
+    return f"ran as {' / '.join(sorted(kinds))}" if kinds else "precision unknown"
+
+
+def _rows(document: Mapping[str, Any]) -> list[list[str]]:
+    summary = document["summary"]
+    if not summary:
+        return []
+    rows = []
+    for subject in ["latency", *(stage["name"] for stage in document["stages"])]:
+        figures = [_estimate(document, f"{subject}.{name}") for name in ["mean", *_cl_names()]]
+        rate = _estimate(document, f"{subject}.items_per_s")
+        produces = {stage["name"]: stage["produces"] for stage in document["stages"]}
+        items = document["items"][produces.get(subject, document["stages"][-1]["produces"])]
+        rows.append(
+            [
+                _settings(document),
+                "whole" if subject == "latency" else subject,
+                *("n too small" if value is None else f"{value * 1e3:,.3f}" for value in figures),
+                "-" if rate is None else quantity(rate),
+                items,
+            ]
+        )
+    return rows
+
+
+def _cl_names() -> list[str]:
+    return [f"cl{p}" for p in CL]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,266 @@
+"""Measures one point: fresh worker processes, warm-up, timed iterations in blocks, the stop rule.
+
+The unit of replication is the process (measurement method, rule 2). The controller decides
+between blocks of iterations, so the stop rule and the progress line never share a process with
+the timed code.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError, WorkerCrashError, WorkerError, WorkerTimeoutError
+from harness.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from harness.config import Measure
+
+CHUNK_S = 2.0
+"""Seconds of iterations asked for at once: long enough to leave the worker alone."""
+OVERHEAD_ITERATIONS = 1000
+LEAST_STEADY = 1
+"""Steady iterations a process measures even when its time is already over."""
+
+State = str
+
+
+@dataclass
+class Job:
+    """Everything a worker needs to be told about one point."""
+
+    backend: str
+    options: Mapping[str, Any]
+    interpreter: str | None
+    device: str
+    quant: str
+    seed: int
+    plan: Mapping[str, Any]
+    prepare: Callable[[], tuple[Mapping[str, Any], int]]
+    """Text to padded inputs, and the nanoseconds it took."""
+    outputs: tuple[str, ...]
+    cache: Path
+    folder: Path
+    measure: Measure
+
+
+@dataclass
+class Progress:
+    """What the terminal is told while a process runs."""
+
+    tell: Callable[[str], None]
+    stopped: Callable[[], bool]
+
+
+@dataclass
+class Outcome:
+    """How one process ended: its record, and a state with a reason when it is not ok."""
+
+    record: dict[str, Any]
+    state: State = "ok"
+    reason: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    cut_short: bool = False
+    """The time limit ended the process before it had all its iterations."""
+
+
+def run_process(
+    job: Job, *, index: int, block: int, order: int, seconds: float | None, progress: Progress
+) -> Outcome:
+    """Start a fresh worker, measure in it, end it; never raise for what a worker does.
+
+    Args:
+        job: the point.
+        index: number of the process within the point, from 1.
+        block: number of the block, from 1.
+        order: place within the block, from 1.
+        seconds: the time this process may take, from its start; None for no limit.
+        progress: the terminal.
+
+    Raises:
+        UsageError: the worker calls an option or argument wrong.
+    """
+    started = time.monotonic_ns()
+    deadline = None if seconds is None else started + int(seconds * 1e9)
+    record: dict[str, Any] = {
+        "index": index,
+        "block": block,
+        "order": order,
+        "device": job.device,
+        "seed": job.seed,
+        "start_offset_ns": started,
+        "hash_seed": secrets.randbelow(2**32),
+        "warmup": job.measure.warmup_iters,
+        "columns": {},
+        "glue": {},
+        "work": {},
+        "counters": {},
+    }
+    outcome = Outcome(record)
+    try:
+        with Worker(
+            job.interpreter,
+            log=job.folder / f"process-{index}.log",
+            environment={"PYTHONHASHSEED": str(record["hash_seed"])},
+        ) as worker:
+            _set_up(worker, job, outcome, progress)
+            _iterate(worker, job, outcome, deadline, progress)
+            record["closing"] = worker.close()
+    except WorkerTimeoutError as error:
+        outcome.state, outcome.reason = "timeout", str(error)
+    except WorkerCrashError as error:
+        outcome.state, outcome.reason = "failed", str(error)
+    except WorkerError as error:
+        outcome.state = "skipped" if error.kind == "unsupported" else "failed"
+        outcome.reason = str(error)
+    if outcome.reason:
+        record["error"] = outcome.reason
+    return outcome
+
+
+def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
+    record, patience = outcome.record, job.measure.call_timeout_s
+    record["pid"] = worker.greeting.get("pid", worker.pid)
+    record["interpreter"] = f"{worker.greeting['implementation']} {worker.greeting['python']}"
+    record["start_ns"] = worker.start_ns
+    probe = worker.ask(
+        "probe", patience, backend=job.backend, options=job.options, device=job.device
+    )
+    if not probe["available"]:
+        raise WorkerError(str(probe["reason"]), kind="unsupported")
+    progress.tell("compile")
+    compiled = worker.ask(
+        "compile", patience, plan=job.plan, quant=job.quant, cache_dir=str(job.cache)
+    )["stages"]
+    record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
+    record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
+    progress.tell("load")
+    artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
+    loaded = worker.ask(
+        "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
+    )
+    record["load_ns"] = sum(stage["load_ns"] for stage in loaded["stages"].values())
+    outcome.settings = {
+        "effective": {name: stage["effective"] for name, stage in loaded["stages"].items()},
+        "runtime": probe["runtime"],
+        "device": probe["device"],
+        "options": probe["options"],
+        "threads": loaded.get("threads"),
+        "virtual_clock": bool(probe.get("virtual_clock")),
+        "artefacts": {
+            name: {key: stage[key] for key in ("key", "cached") if key in stage}
+            for name, stage in compiled.items()
+        },
+    }
+    record["overhead"] = worker.ask(
+        "overhead", patience, stages=len(job.plan["stages"]), count=OVERHEAD_ITERATIONS
+    )
+    progress.tell("first pass")
+    golden_file = job.folder / "golden.npz" if record["index"] == 1 else None
+    inputs, _ = job.prepare()
+    golden = worker.ask(
+        "verify",
+        patience,
+        inputs=inputs,
+        outputs=list(job.outputs),
+        path=None if golden_file is None else str(golden_file),
+    )
+    record["first_ns"] = golden["first_ns"]
+    record["golden"] = golden["outputs"]
+    broken = [name for name, facts in golden["outputs"].items() if not facts["finite"]]
+    if broken:
+        raise WorkerError(f"output check failed: {', '.join(broken)} holds NaN or infinity")
+
+
+def _iterate(
+    worker: Worker, job: Job, outcome: Outcome, deadline: int | None, progress: Progress
+) -> None:
+    record, wanted = outcome.record, job.measure.warmup_iters + job.measure.num_iters
+    least = job.measure.warmup_iters + LEAST_STEADY
+    inputs, _ = job.prepare()
+    done, each_s = 0, max(record["first_ns"], 1) / 1e9
+    while done < wanted:
+        phase = "warm-up" if done < job.measure.warmup_iters else "measuring"
+        progress.tell(f"{phase} {done}/{wanted}")
+        count = min(wanted - done, max(1, int(CHUNK_S / each_s)))
+        answer = worker.ask(
+            "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
+        )
+        _append(record, answer)
+        record["columns"].setdefault("pre_ns", []).extend(
+            job.prepare()[1] for _ in range(answer["count"])
+        )
+        done += answer["count"]
+        each_s = sum(answer["columns"]["latency_ns"]) / len(answer["columns"]["latency_ns"]) / 1e9
+        each_s = max(each_s, 1e-9)
+        if progress.stopped():
+            outcome.state, outcome.reason = "interrupted", "interrupted by the user"
+            return
+        late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
+        if late and done >= least:
+            outcome.cut_short = done < wanted
+            return
+
+
+def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    for group in ("columns", "glue", "work"):
+        for name, values in answer[group].items():
+            record[group].setdefault(name, []).extend(values)
+    for name, value in answer["counters"].items():
+        record["counters"][name] = record["counters"].get(name, 0) + value
+    record.setdefault("clock", answer["clock"])
+
+
+def seconds_for_next(measure: Measure, *, done: int, spent_s: float) -> float | None:
+    """Return the seconds the next process may take, or None when there is no limit.
+
+    The point's limit is shared out among the processes it needs at least.
+    """
+    if measure.time_limit_s is None:
+        return None
+    left = max(0.0, measure.time_limit_s - spent_s)
+    return left / max(1, measure.min_processes - done)
+
+
+def should_stop(
+    measure: Measure, *, done: int, spent_s: float, half_width: float | None
+) -> str | None:
+    """Return why a point is finished after a whole block, or None to go on.
+
+    Args:
+        measure: the profile.
+        done: processes finished.
+        spent_s: seconds spent on this point.
+        half_width: relative half-width of the mean's interval; None when there is no interval.
+    """
+    if done >= measure.max_processes:
+        return "count"
+    limit = math.inf if measure.time_limit_s is None else measure.time_limit_s
+    if done and spent_s + spent_s / done > limit and done >= measure.min_processes:
+        return "time"
+    if done and spent_s >= limit:
+        return "time"
+    if (
+        done >= measure.min_processes
+        and half_width is not None
+        and half_width <= measure.target_half_width
+    ):
+        return "precision"
+    return None
+
+
+__all__ = [
+    "Job",
+    "Outcome",
+    "Progress",
+    "UsageError",
+    "run_process",
+    "seconds_for_next",
+    "should_stop",
+]

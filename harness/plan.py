@@ -1,0 +1,172 @@
+"""From checked configurations to points that can be measured: models, probes, skips.
+
+Everything that can be refused is refused here, before anything is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import store
+from harness.errors import UsageError, WorkerError
+from harness.measure import Job
+from harness.models import tacotron2, text
+from harness.point import Point, backend_options, make_point
+from harness.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from harness.config import Config
+    from harness.models.pipeline import Pipeline
+
+PROBE_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class PlannedPoint:
+    """A point with everything its workers will be told, or the reason it is skipped."""
+
+    point: Point
+    config: Config
+    pipeline: Pipeline
+    plan: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]
+    weights: Mapping[str, Any]
+    probe: Mapping[str, Any]
+    skip: str | None
+
+    def job(self, folder: Path) -> Job:
+        """Return what `measure.run_process` needs, with outputs going to `folder`."""
+        config = self.config
+        return Job(
+            backend=config.backend["name"],
+            options=backend_options(config),
+            interpreter=config.backend.get("python"),
+            device=config.devices[0],
+            quant=config.quant.value,
+            seed=config.seed,
+            plan=self.plan,
+            prepare=self.prepare,
+            outputs=self._outputs(),
+            cache=store.cache_folder() / "compiled",
+            folder=folder,
+            measure=config.measure,
+        )
+
+    def prepare(self) -> tuple[dict[str, Any], int]:
+        """Turn the text into the padded inputs of one batch.
+
+        Returns:
+            The inputs as nested lists, and the nanoseconds the text took (`pre_ns`).
+        """
+        begun = time.perf_counter_ns()
+        batch = text.benchmark_batch(self.config.il, self.config.bs)
+        took = time.perf_counter_ns() - begun
+        return {
+            "sequences": batch.ids.tolist(),
+            "sequence_lengths": batch.lengths.tolist(),
+        }, took
+
+    def _outputs(self) -> tuple[str, ...]:
+        lengths = {items.lengths for items in self.pipeline.items}
+        ends = self.pipeline.stages[-2:]
+        produced = [spec.name for stage in ends for spec in stage.outputs]
+        lengths_made = [
+            spec.name
+            for stage in self.pipeline.stages
+            for spec in stage.outputs
+            if spec.name in lengths
+        ]
+        return tuple(dict.fromkeys([*produced, *lengths_made]))
+
+
+class Planner:
+    """Plans points one after the other and remembers what they share."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.notify = notify
+        self._probes: dict[str, Mapping[str, Any]] = {}
+        self._models: dict[str, store.ResolvedModels] = {}
+
+    def plan(self, configs: Sequence[Config]) -> list[PlannedPoint]:
+        """Return the points in order, each once.
+
+        Raises:
+            UsageError: something cannot be measured as asked; nothing has been measured.
+        """
+        planned: dict[str, PlannedPoint] = {}
+        for config in configs:
+            one = self._point(config)
+            if one.point.id in planned:
+                self.notify(f"{one.point.name} is named twice and measured once")
+            planned.setdefault(one.point.id, one)
+        return list(planned.values())
+
+    def _point(self, config: Config) -> PlannedPoint:
+        full = tacotron2.build(config.model.name)
+        pipeline = full if config.waveglow else full.without_vocoder()
+        probe = self._probe(config)
+        skip, form = self._form(config, probe)
+        resolved = self._resolve(config, pipeline)
+        models = {
+            name: store.in_form(model, form, self.notify) if skip is None else model
+            for name, model in resolved.models.items()
+        }
+        point = make_point(
+            config,
+            pipeline=pipeline.name,
+            options=probe.get("options", {}),
+            models={name: str(model["sha256"]) for name, model in resolved.models.items()},
+        )
+        return PlannedPoint(
+            point, config, pipeline, pipeline.plan(models), models, resolved.weights, probe, skip
+        )
+
+    def _form(self, config: Config, probe: Mapping[str, Any]) -> tuple[str | None, str]:
+        if not probe["available"]:
+            return str(probe["reason"]), "float32"
+        precision = probe["precisions"].get(config.quant.value)
+        if precision is None:
+            return f"{config.backend['name']} does not know {config.quant.value}", "float32"
+        skipped = precision.get("skipped")
+        return skipped, precision.get("form", "float32")
+
+    def _probe(self, config: Config) -> Mapping[str, Any]:
+        name, options = config.backend["name"], backend_options(config)
+        if len(config.devices) > 1:
+            raise UsageError(
+                f"devices={','.join(config.devices)}: one device at a time; sweep them with "
+                "-m devices=[0],[1]"
+            )
+        device = config.devices[0]
+        key = repr((name, config.backend.get("python"), sorted(options.items()), device))
+        if key not in self._probes:
+            try:
+                with Worker(config.backend.get("python")) as worker:
+                    self._probes[key] = worker.ask(
+                        "probe", PROBE_TIMEOUT_S, backend=name, options=options, device=device
+                    )
+            except WorkerError as error:
+                self._probes[key] = {"available": False, "reason": str(error), "options": options}
+        probe = self._probes[key]
+        if probe["available"] and device not in probe["devices"]:
+            raise UsageError(
+                f"devices={device}: {name} has {', '.join(probe['devices']) or 'no device'}"
+            )
+        return probe
+
+    def _resolve(self, config: Config, pipeline: Pipeline) -> store.ResolvedModels:
+        key = repr((config.model.name, config.models_dir, config.seed, config.waveglow))
+        if key not in self._models:
+            self._models[key] = store.resolve_models(
+                pipeline,
+                model=config.model.name,
+                models_dir=None if config.models_dir is None else Path(config.models_dir),
+                seed=config.seed,
+                notify=self.notify,
+            )
+        return self._models[key]
