@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 
 from harness import config, extensions
 from harness.errors import UsageError
@@ -76,6 +76,9 @@ def _devices_as_list(argument: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """Return Hydra's complaint as one line that says what was asked and what is possible."""
+    if isinstance(error, OverrideParseException) and "Ambiguous" not in str(error):
+        # A lone comma list is the one parse error whose cause people meet every day.
+        return f"{error.override}: cannot be read as key=value ({str(error).splitlines()[0]})"
     texts = [str(part) for part in (error, error.__cause__) if part is not None]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith(NOISE)]
