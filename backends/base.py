@@ -1,0 +1,233 @@
+"""The seam a backend fills: what it is, what it can do, how a stage runs, when a call has finished.
+
+A backend is a subclass of `Backend`; it hands out one `CompiledStage` per stage. Between them
+travel *handles*: whatever the runtime calls a tensor. Only the backend looks inside a handle; the
+executor asks `shape`, `to_host` and `from_host`. Importing a backend's module is cheap and works
+without its runtime, which is imported on first use.
+
+BackendError        failed       the point ends, the worker lives on
+|-- UsageError      usage        an option or argument is wrong; nothing was measured
+|-- UnsupportedError unsupported this cannot be done here; the point is skipped
+`-- ProtocolError   protocol     a request the worker cannot read, or one out of order
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+if TYPE_CHECKING:
+    from backends.plan import GlueStep, Plan, StagePlan, Tensor
+
+QUANTS = (
+    "force_float32",
+    "force_float16",
+    "qint8_mixed_float32",
+    "qint8_mixed_float16",
+    "qint16_mixed_float32",
+    "qint16_mixed_float16",
+)
+"""The precision modes every backend answers for."""
+
+Work = Callable[[List[Any], int], Any]
+"""One step of glue: (tensor slots, iteration number) -> the handle it made."""
+
+
+class BackendError(Exception):
+    """Something failed while it was done; the text is one line for the reader."""
+
+    kind = "failed"
+
+
+class UsageError(BackendError):
+    """An option or argument is wrong."""
+
+    kind = "usage"
+
+
+class UnsupportedError(BackendError):
+    """What was asked for cannot be done here."""
+
+    kind = "unsupported"
+
+
+class ProtocolError(BackendError):
+    """A request cannot be read, is unknown, or came in the wrong order."""
+
+    kind = "protocol"
+
+
+class Option(NamedTuple):
+    """One setting of a backend: its type is that of its default (int, float, bool or str)."""
+
+    name: str
+    default: Any
+    help: str
+    choices: Optional[Tuple[Any, ...]] = None
+    least: Optional[float] = None
+
+    def check(self, value: Any, backend: str) -> Any:
+        """Return `value` in this option's type.
+
+        Raises:
+            UsageError: the type is wrong, or the value is not among those allowed.
+        """
+        wanted = type(self.default)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise UsageError(
+                f"{backend}.{self.name}={value!r}: a value of type {wanted.__name__} is needed"
+            )
+        if self.choices is not None and value not in self.choices:
+            listed = ", ".join(str(choice) for choice in self.choices)
+            raise UsageError(f"{backend}.{self.name}={value!r}: choose one of {listed}")
+        if self.least is not None and value < self.least:
+            raise UsageError(f"{backend}.{self.name}={value!r}: must be at least {self.least:g}")
+        return value
+
+    def describe(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "name": self.name,
+            "type": type(self.default).__name__,
+            "default": self.default,
+            "help": self.help,
+            "choices": None if self.choices is None else list(self.choices),
+        }
+
+
+def check_options(
+    declared: Sequence[Option], given: Dict[str, Any], backend: str
+) -> Dict[str, Any]:
+    """Return every declared option with its value, defaults filled in.
+
+    Raises:
+        UsageError: a name is unknown or a value is not allowed.
+    """
+    known = {option.name: option for option in declared}
+    for name in given:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"{backend} has no option {name!r}; its options are: {listed}")
+    return {
+        name: option.check(given.get(name, option.default), backend)
+        for name, option in known.items()
+    }
+
+
+class Artefact(NamedTuple):
+    """What `load` loads for one stage."""
+
+    path: str
+    key: str
+    """Hash of everything that decides the artefact's bytes."""
+    cached: bool
+    compile_ns: int
+
+
+class CompiledStage:
+    """One model of the pipeline, loaded and ready to run."""
+
+    def run(self, tensors: List[Any]) -> Sequence[Any]:
+        """Run the model once; return when its outputs are ready to be used.
+
+        Args:
+            tensors: one handle per input, in the order of the plan.
+
+        Returns:
+            One handle per output, in the order of the plan.
+        """
+        raise NotImplementedError
+
+    def effective(self) -> Dict[str, Any]:
+        """Return device and precision as read back from the runtime, never as asked for."""
+        raise NotImplementedError
+
+    def input_dtype(self, name: str) -> Optional[str]:
+        """Return the dtype the model declares for an input, or None: the plan's."""
+        return None
+
+    def close(self) -> None:
+        """Release everything; may be called again."""
+
+
+class Backend:
+    """A runtime on one device."""
+
+    name = ""
+    options = ()  # type: Tuple[Option, ...]
+    clock = None  # type: Optional[Callable[[], int]]
+    """Nanoseconds of a clock of the backend's own; None: `time.perf_counter_ns`."""
+    finish = None  # type: Optional[Callable[[], None]]
+    """Called inside the last stage's span: the one synchronisation of `sync=end`."""
+
+    def __init__(self, options: Dict[str, Any], device: str) -> None:
+        self.settings = check_options(self.options, options, self.name)
+        self.device = device
+
+    # What is here
+
+    def probe(self) -> Dict[str, Any]:
+        """Return available, reason, runtime, device and devices of the probe answer.
+
+        Raises:
+            UsageError: the device does not exist.
+        """
+        raise NotImplementedError
+
+    def precisions(self) -> Dict[str, Dict[str, Any]]:
+        """Return, for every mode of `QUANTS`, the form of the models or why it is skipped."""
+        raise NotImplementedError
+
+    # From model file to something that runs
+
+    def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
+        """Build what `load` loads, or find it in the cache; one artefact per stage."""
+        raise NotImplementedError
+
+    def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> CompiledStage:
+        """Load one stage; stages are loaded in the order of the plan."""
+        raise NotImplementedError
+
+    def begin(self, iteration: Optional[int]) -> None:
+        """Hear which iteration comes next, before its span; None: the verification pass."""
+
+    def close(self) -> None:
+        """Release the device; may be called again."""
+
+    # Handles; by default they are numpy arrays
+
+    def shape(self, handle: Any) -> Sequence[int]:
+        """Return the sizes of a handle's axes."""
+        shape = handle.shape  # type: Sequence[int]
+        return shape
+
+    def to_host(self, handle: Any) -> Any:
+        """Return the handle's content as a host array; copy only where the runtime must."""
+        return handle
+
+    def from_host(self, array: Any) -> Any:
+        """Return a handle for a host array; the array is not changed while the handle lives."""
+        return array
+
+    def make_input(self, values: Any, tensor: Tensor, dtype: str) -> Any:
+        """Return nested lists as a host array of `dtype`, outside every span."""
+        from backends import arrays  # numpy is imported on first use
+
+        return arrays.make(values, tensor, dtype)
+
+    def glue(self, step: GlueStep) -> Optional[Work]:
+        """Return the backend's own way of doing one glue step, or None: numpy on the host."""
+        return None
+
+    def summary(self, handle: Any) -> Dict[str, Any]:
+        """Return shape, dtype, finite, min, max and sha256 of a handle's content."""
+        from backends import arrays
+
+        return arrays.summary(self.to_host(handle))
+
+    def save(self, path: str, handles: Dict[str, Any]) -> None:
+        """Write the content of handles to an .npz file."""
+        from backends import arrays
+
+        arrays.save(path, {name: self.to_host(handle) for name, handle in handles.items()})

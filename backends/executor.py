@@ -1,0 +1,359 @@
+"""Walks the stages of a plan and times each: the loop every number comes from.
+
+Measurement method 2: raw `perf_counter_ns` reads, columns allocated beforehand and written by
+index, garbage collection only between iterations. Nothing inside the span logs, grows or asks.
+In every iteration latency = sum of stages + glue + residual, exactly and in integers.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from array import array
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+from backends import counters
+from backends.base import Backend, BackendError, CompiledStage, UsageError
+from backends.outputs import Outputs
+from backends.plan import Layout, Plan, StagePlan
+
+if TYPE_CHECKING:
+    from backends.base import Work
+
+COLLECT_EVERY = 100
+"""Iterations between two garbage collections (measurement method 2.2)."""
+
+Run = Callable[[List[Any]], Sequence[Any]]
+Column = Any  # array("q"), which is no generic type at run time
+
+
+class Scheduled(NamedTuple):
+    """One stage as the timed loop sees it."""
+
+    name: str
+    glue: Tuple[Tuple[int, Work], ...]
+    run: Run
+    needs: Tuple[int, ...]
+    first: int
+    last: int
+
+
+class Columns:
+    """Integer nanoseconds, one per iteration."""
+
+    def __init__(self, names: Sequence[str], count: int) -> None:
+        self.start = _column(count)
+        self.latency = _column(count)
+        self.post = _column(count)
+        self.glue = {name: _column(count) for name in names}
+        self.stage = {name: _column(count) for name in names}
+
+    def answer(self) -> Dict[str, Any]:
+        """Return the columns as docs/protocol.md names them; the residual is what is left."""
+        glue_ns = [sum(row) for row in zip(*self.glue.values())]
+        stages_ns = [sum(row) for row in zip(*self.stage.values())]
+        columns = {"start_ns": self.start.tolist(), "latency_ns": self.latency.tolist()}
+        for name, column in self.stage.items():
+            columns[name + "_ns"] = column.tolist()
+        columns["glue_ns"] = glue_ns
+        columns["residual_ns"] = [
+            latency - stages - glue
+            for latency, stages, glue in zip(self.latency, stages_ns, glue_ns)
+        ]
+        columns["post_ns"] = self.post.tolist()
+        glue = {name: column.tolist() for name, column in self.glue.items()}
+        return {"columns": columns, "glue": glue}
+
+
+def _column(count: int) -> Column:
+    return array("q", bytes(8 * count))
+
+
+class Executor:
+    """Runs iterations of a loaded pipeline.
+
+    Args:
+        plan: the pipeline.
+        stages: every stage of the plan, loaded.
+        backend: what made them.
+        seed: of the noise; iteration i draws from (seed, i).
+        epoch_ns: where `start_ns` counts from.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        stages: Dict[str, CompiledStage],
+        backend: Backend,
+        seed: int,
+        epoch_ns: int,
+    ) -> None:
+        self._plan = plan
+        self._stages = stages
+        self._backend = backend
+        self._epoch_ns = epoch_ns
+        self._clock = backend.clock or time.perf_counter_ns
+        self.clock_facts = counters.clock_facts(
+            self._clock, "perf_counter" if backend.clock is None else "virtual"
+        )
+        self._layout = Layout(plan)
+        self._outputs = Outputs(plan, self._layout, backend)
+        self._schedule = self._build(seed)
+        self._empty = [None] * len(self._layout.tensors)  # type: List[Any]
+        self._values = list(self._empty)
+
+    # Before the first iteration
+
+    def _build(self, seed: int) -> Tuple[Scheduled, ...]:
+        scheduled = []
+        for stage, slots in zip(self._plan.stages, self._layout.stages):
+            works = self._placing() if not scheduled else []
+            works += [(slot, self._work(step, seed)) for slot, step in slots.glue]
+            run = self._stages[stage.name].run
+            scheduled.append(
+                Scheduled(stage.name, tuple(works), run, slots.needs, slots.first, slots.last)
+            )
+        finish = self._backend.finish
+        if finish is not None and scheduled:
+            last = scheduled[-1]
+            scheduled[-1] = last._replace(run=_finished(last.run, finish))
+        return tuple(scheduled)
+
+    def _work(self, step: Any, seed: int) -> Work:
+        own = self._backend.glue(step)
+        if own is not None:
+            return own
+        from backends import glue  # numpy, on first use
+
+        return glue.build(step, self._backend, seed)
+
+    def _placing(self) -> List[Tuple[int, Work]]:
+        """Return what brings the pipeline's inputs to the device: the first stage's glue."""
+        return [
+            (slot, _place(self._backend.from_host, host))
+            for slot, host in self._layout.host.items()
+        ]
+
+    def set_inputs(self, inputs: Dict[str, Any]) -> None:
+        """Make host arrays of nested lists, in the dtypes the models declare.
+
+        Raises:
+            UsageError: an input is missing, unknown, ragged, or disagrees about a size.
+        """
+        names = [tensor.name for tensor in self._plan.inputs]
+        if sorted(inputs) != sorted(names):
+            raise UsageError(
+                f"the pipeline takes the inputs {', '.join(names)}; found: "
+                f"{', '.join(sorted(inputs)) or 'none'}"
+            )
+        self._empty = [None] * len(self._layout.tensors)
+        sizes = {}  # type: Dict[str, int]
+        for tensor, host in zip(self._plan.inputs, self._layout.host.values()):
+            array_ = self._backend.make_input(inputs[tensor.name], tensor, self._dtype(tensor))
+            for dim, found in zip(tensor.dims, array_.shape):
+                symbol = dim[0] if len(dim) == 1 else None
+                if isinstance(symbol, str) and sizes.setdefault(symbol, found) != found:
+                    raise UsageError(
+                        f"input {tensor.name} has {symbol}={found}, another has {sizes[symbol]}"
+                    )
+            self._empty[host] = array_
+        self._layout.sizes.clear()
+        self._layout.sizes.update(sizes)
+        self._values[:] = self._empty
+
+    def _dtype(self, tensor: Any) -> str:
+        """Return the dtype the models declare for an input where they do, else the plan's."""
+        declared = set()
+        for stage in self._plan.stages:
+            if any(needed.name == tensor.name for needed in stage.inputs):
+                declared.add(self._stages[stage.name].input_dtype(tensor.name) or tensor.dtype)
+        if len(declared) > 1:
+            raise BackendError(
+                f"input {tensor.name}: the models declare different dtypes: "
+                f"{', '.join(sorted(declared))}"
+            )
+        return declared.pop() if declared else tensor.dtype
+
+    # The timed loop
+
+    def run(self, count: int, start: int, collect_every: int = COLLECT_EVERY) -> Dict[str, Any]:
+        """Time `count` iterations, numbered from `start`; return the answer of the run verb."""
+        columns = Columns([stage.name for stage in self._schedule], count)
+        work = {}  # type: Dict[str, Column]
+        with _NoCollection():
+            before = counters.usage()
+            collections = self._loop(columns, work, count, start, collect_every)
+            after = counters.usage()
+        answer = {"count": count}  # type: Dict[str, Any]
+        answer.update(columns.answer())
+        answer["work"] = {name: column.tolist() for name, column in work.items()}
+        answer["counters"] = dict(
+            counters.difference(before, after), gc_collections=collections
+        )
+        answer["clock"] = self.clock_facts
+        return answer
+
+    def _loop(
+        self,
+        columns: Columns,
+        work: Dict[str, Column],
+        count: int,
+        start: int,
+        collect_every: int,
+    ) -> int:
+        """Fill the columns; return how many garbage collections ran between iterations."""
+        clock, values, empty = self._clock, self._values, self._empty
+        latency, begun, post = columns.latency, columns.start, columns.post
+        epoch, begin_hook, slots = self._epoch_ns, self._backend.begin, len(empty)
+        outputs = self._outputs
+        deliver = outputs.deliver
+        schedule = [
+            (*stage[1:], columns.glue[stage.name], columns.stage[stage.name])
+            for stage in self._schedule
+        ]
+        values[:] = empty
+        collections = 0
+        for index in range(count):
+            if index and index % collect_every == 0:
+                gc.collect()
+                collections += 1
+            number = start + index
+            begin_hook(number)
+            begin = clock()
+            for glue, run, needs, first, last, glue_column, stage_column in schedule:
+                opened = clock()
+                for slot, do in glue:
+                    values[slot] = do(values, number)
+                tensors = [values[slot] for slot in needs]
+                entered = clock()
+                made = run(tensors)
+                left = clock()
+                values[first:last] = made
+                glue_column[index] = entered - opened
+                stage_column[index] = left - entered
+            end = clock()
+            latency[index] = end - begin
+            begun[index] = begin - epoch
+            opened = clock()
+            deliver(values)
+            post[index] = clock() - opened
+            if len(values) != slots:
+                raise BackendError("a stage returned another number of outputs than the plan says")
+            self._count(work, index, count)
+            # Tensors are freed here, outside the spans, not when the next ones replace them.
+            values[:] = empty
+        return collections
+
+    def _count(self, work: Dict[str, Column], index: int, count: int) -> None:
+        sizes = self._outputs.sizes(self._values)
+        for name, number in self._outputs.work(self._values, sizes).items():
+            if index == 0:
+                work[name] = _column(count)
+            work[name][index] = number
+
+    # The verification pass
+
+    def once(self) -> Dict[str, Any]:
+        """Run one pass with the noise of iteration 0; its tensors stay until `release`.
+
+        Returns:
+            first_ns, stage_ns, sizes and work of the verify answer.
+        """
+        clock, values = self._clock, self._values
+        self._backend.begin(None)
+        stage_ns = {}
+        begin = clock()
+        for stage in self._schedule:
+            for slot, do in stage.glue:
+                values[slot] = do(values, 0)
+            entered = clock()
+            made = stage.run([values[slot] for slot in stage.needs])
+            stage_ns[stage.name] = clock() - entered
+            if len(made) != stage.last - stage.first:
+                raise BackendError(
+                    f"{stage.name} returned {len(made)} outputs, the plan says "
+                    f"{stage.last - stage.first}"
+                )
+            values[stage.first : stage.last] = made
+        first_ns = clock() - begin
+        sizes = self._outputs.sizes(values)
+        work = self._outputs.work(values, sizes)
+        return {"first_ns": first_ns, "stage_ns": stage_ns, "sizes": sizes, "work": work}
+
+    def handle(self, name: str) -> Any:
+        """Return the handle of the latest tensor of that name, after `once`.
+
+        Raises:
+            BackendError: the pipeline makes no such tensor.
+        """
+        try:
+            return self._values[self._layout.slot(name, "the answer")]
+        except UsageError as error:
+            raise BackendError(f"no output {name!r} in this pipeline") from error
+
+    def release(self) -> None:
+        """Drop the tensors of the last pass."""
+        self._values[:] = self._empty
+
+    def close(self) -> None:
+        """Drop every tensor and let the collector look at everything again."""
+        self._empty = [None] * len(self._empty)
+        self.release()
+        if hasattr(gc, "unfreeze"):
+            gc.unfreeze()
+
+
+def _place(from_host: Callable[[Any], Any], host: int) -> Work:
+    return lambda values, iteration: from_host(values[host])
+
+
+def _finished(run: Run, finish: Callable[[], None]) -> Run:
+    def finished(tensors: List[Any]) -> Sequence[Any]:
+        made = run(tensors)
+        finish()
+        return made
+
+    return finished
+
+
+class _NoCollection:
+    """No automatic garbage collection inside; what lives now is never looked at again."""
+
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.collect()
+        if hasattr(gc, "freeze"):  # CPython
+            gc.freeze()
+        gc.disable()
+
+    def __exit__(self, *error: object) -> None:
+        if self._was_enabled:
+            gc.enable()
+
+
+def overhead(stages: int, count: int) -> Dict[str, int]:
+    """Time the same loop over empty stages: what the harness itself adds to an iteration.
+
+    Returns:
+        Median and p99 (nearest rank) of latency in ns.
+    """
+    names = [f"stage{index}" for index in range(stages)]
+    plan = Plan(
+        pipeline="empty",
+        inputs=(),
+        items=(),
+        sizes={},
+        stages=tuple(StagePlan(name, (), (), "", (), None, {}) for name in names),
+    )
+    backend = Backend({}, "0")
+    loaded = {name: _EmptyStage() for name in names}  # type: Dict[str, CompiledStage]
+    latency = sorted(Executor(plan, loaded, backend, 0, 0).run(count, 0)["columns"]["latency_ns"])
+    return {
+        "median_ns": counters.nearest_rank(latency, 0.5),
+        "p99_ns": counters.nearest_rank(latency, 0.99),
+    }
+
+
+class _EmptyStage(CompiledStage):
+    def run(self, tensors: List[Any]) -> Sequence[Any]:
+        return ()

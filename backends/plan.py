@@ -1,0 +1,209 @@
+"""The plan of docs/protocol.md as typed records, and its tensors laid out in numbered slots.
+
+Every tensor that is made gets a slot of its own, also when it replaces another of the same name:
+after an iteration the shapes of all of them can still be looked at, outside the spans.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+
+from backends.base import UsageError
+
+Dim = Tuple[Union[int, str], ...]
+"""A size as factors: (80,), ("frames",), ("frames", 32)."""
+
+
+class Tensor(NamedTuple):
+    """Name, symbolic shape and dtype of a tensor."""
+
+    name: str
+    dims: Tuple[Dim, ...]
+    dtype: str
+
+
+class GluePlan(NamedTuple):
+    """One glue step as the plan writes it."""
+
+    op: str
+    out: Tensor
+    args: Dict[str, Any]
+
+
+class LoopPlan(NamedTuple):
+    """How a stage that loops ends."""
+
+    steps: str
+    limit: int
+
+
+class StagePlan(NamedTuple):
+    """One stage: its model file, tensors and glue."""
+
+    name: str
+    inputs: Tuple[Tensor, ...]
+    outputs: Tuple[Tensor, ...]
+    produces: str
+    glue: Tuple[GluePlan, ...]
+    loop: Optional[LoopPlan]
+    model: Dict[str, Any]
+
+
+class ItemsPlan(NamedTuple):
+    """What is counted: padded as a product of sizes, valid by the tensor of true lengths."""
+
+    name: str
+    padded: Dim
+    lengths: str
+    per_length: int
+
+
+class Plan(NamedTuple):
+    """A pipeline as the measured side executes it."""
+
+    pipeline: str
+    inputs: Tuple[Tensor, ...]
+    items: Tuple[ItemsPlan, ...]
+    sizes: Dict[str, Tuple[int, ...]]
+    stages: Tuple[StagePlan, ...]
+
+
+def _dim(value: Any) -> Dim:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _tensor(value: Dict[str, Any]) -> Tensor:
+    return Tensor(value["name"], tuple(_dim(dim) for dim in value["dims"]), value["dtype"])
+
+
+def _tensors(values: List[Dict[str, Any]]) -> Tuple[Tensor, ...]:
+    return tuple(_tensor(value) for value in values)
+
+
+def _stage(value: Dict[str, Any]) -> StagePlan:
+    loop = value.get("loop")
+    return StagePlan(
+        name=value["name"],
+        inputs=_tensors(value["inputs"]),
+        outputs=_tensors(value["outputs"]),
+        produces=value["produces"],
+        glue=tuple(
+            GluePlan(step["op"], _tensor(step["out"]), dict(step["args"])) for step in value["glue"]
+        ),
+        loop=LoopPlan(loop["steps"], loop["limit"]) if loop else None,
+        model=dict(value["model"]),
+    )
+
+
+def parse(value: Any) -> Plan:
+    """Return the typed plan.
+
+    Raises:
+        UsageError: a key is missing or has the wrong type.
+    """
+    try:
+        return Plan(
+            pipeline=value["pipeline"],
+            inputs=_tensors(value["inputs"]),
+            items=tuple(
+                ItemsPlan(
+                    items["name"], tuple(items["padded"]), items["lengths"], items["per_length"]
+                )
+                for items in value["items"]
+            ),
+            sizes={symbol: tuple(sizes) for symbol, sizes in value["sizes"].items()},
+            stages=tuple(_stage(stage) for stage in value["stages"]),
+        )
+    except KeyError as error:
+        raise UsageError(f"the plan lacks the key {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise UsageError(f"the plan is not as docs/protocol.md writes it: {error}") from error
+
+
+class GlueStep(NamedTuple):
+    """One glue step with its tensors found: what an implementation is built from."""
+
+    stage: str
+    op: str
+    out: Tensor
+    args: Dict[str, Any]
+    reads: Dict[str, Tuple[int, bool]]
+    """For each argument that names a tensor: its slot, and whether it holds a host array."""
+    sizes: Dict[str, int]
+    """Symbols bound by the pipeline's inputs; filled before the first iteration."""
+    sources: Dict[str, Tuple[int, int]]
+    """For each symbol bound inside the iteration so far: the slot and axis that bind it."""
+
+
+class StageSlots(NamedTuple):
+    """Where a stage's glue and model read and write."""
+
+    glue: Tuple[Tuple[int, GlueStep], ...]
+    needs: Tuple[int, ...]
+    first: int
+    last: int
+
+
+TENSOR_ARGUMENTS = ("tensor", "lengths")
+"""The glue arguments that name a tensor."""
+
+
+class Layout:
+    """Slots of all tensors of a plan, and which slot and axis binds each symbol.
+
+    Pipeline inputs have two slots: the host array, which stays between iterations, and the
+    handle made of it anew in each iteration.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.tensors = []  # type: List[Tensor]
+        self.sources = {}  # type: Dict[str, Tuple[int, int]]
+        self.sizes = {}  # type: Dict[str, int]
+        self._latest = {}  # type: Dict[str, int]
+        self.inputs = tuple(self._add(tensor) for tensor in plan.inputs)
+        self.static = frozenset(self.sources)
+        self.host = {}  # type: Dict[int, int]
+        """From the slot of an input's handle to the slot of its host array."""
+        for slot in self.inputs:
+            self.host[slot] = len(self.tensors)
+            self.tensors.append(self.tensors[slot])
+        self.stages = tuple(self._stage(stage) for stage in plan.stages)
+
+    def slot(self, name: str, why: str) -> int:
+        """Return the slot of the latest tensor of that name.
+
+        Raises:
+            UsageError: no tensor of that name is made before.
+        """
+        if name not in self._latest:
+            raise UsageError(f"{why} needs the tensor {name!r}, which nothing before it makes")
+        return self._latest[name]
+
+    def _add(self, tensor: Tensor) -> int:
+        slot = len(self.tensors)
+        self.tensors.append(tensor)
+        self._latest[tensor.name] = slot
+        for axis, dim in enumerate(tensor.dims):
+            if len(dim) == 1 and isinstance(dim[0], str):
+                self.sources.setdefault(dim[0], (slot, axis))
+        return slot
+
+    def _glue(self, stage: StagePlan, step: GluePlan) -> Tuple[int, GlueStep]:
+        reads = {}
+        for argument in TENSOR_ARGUMENTS:
+            if argument in step.args:
+                slot = self.slot(step.args[argument], f"{step.op} before {stage.name}")
+                reads[argument] = (self.host.get(slot, slot), slot in self.host)
+        dynamic = {
+            symbol: source for symbol, source in self.sources.items() if symbol not in self.static
+        }
+        ready = GlueStep(stage.name, step.op, step.out, step.args, reads, self.sizes, dynamic)
+        return self._add(step.out), ready
+
+    def _stage(self, stage: StagePlan) -> StageSlots:
+        glue = tuple(self._glue(stage, step) for step in stage.glue)
+        needs = tuple(self.slot(tensor.name, stage.name) for tensor in stage.inputs)
+        first = len(self.tensors)
+        for tensor in stage.outputs:
+            self._add(tensor)
+        return StageSlots(glue, needs, first, len(self.tensors))
