@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError, WorkerCrashError, WorkerError, WorkerTimeoutError
+from harness.errors import WorkerCrashError, WorkerError, WorkerTimeoutError
 from harness.worker import Worker
 
 if TYPE_CHECKING:
@@ -71,7 +71,14 @@ class Outcome:
 
 
 def run_process(
-    job: Job, *, index: int, block: int, order: int, seconds: float | None, progress: Progress
+    job: Job,
+    *,
+    index: int,
+    block: int,
+    order: int,
+    epoch_ns: int,
+    seconds: float | None,
+    progress: Progress,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
 
@@ -80,6 +87,7 @@ def run_process(
         index: number of the process within the point, from 1.
         block: number of the block, from 1.
         order: place within the block, from 1.
+        epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
 
@@ -94,7 +102,7 @@ def run_process(
         "order": order,
         "device": job.device,
         "seed": job.seed,
-        "start_offset_ns": started,
+        "start_offset_ns": started - epoch_ns,
         "hash_seed": secrets.randbelow(2**32),
         "warmup": job.measure.warmup_iters,
         "columns": {},
@@ -134,13 +142,13 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     )
     if not probe["available"]:
         raise WorkerError(str(probe["reason"]), kind="unsupported")
-    progress.tell("compile")
+    progress.tell("building")
     compiled = worker.ask(
         "compile", patience, plan=job.plan, quant=job.quant, cache_dir=str(job.cache)
     )["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
-    progress.tell("load")
+    progress.tell("loading")
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
     loaded = worker.ask(
         "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
@@ -182,13 +190,16 @@ def _iterate(
     worker: Worker, job: Job, outcome: Outcome, deadline: int | None, progress: Progress
 ) -> None:
     record, wanted = outcome.record, job.measure.warmup_iters + job.measure.num_iters
-    least = job.measure.warmup_iters + LEAST_STEADY
     inputs, _ = job.prepare()
+    warmup = job.measure.warmup_iters
     done, each_s = 0, max(record["first_ns"], 1) / 1e9
     while done < wanted:
-        phase = "warm-up" if done < job.measure.warmup_iters else "measuring"
-        progress.tell(f"{phase} {done}/{wanted}")
-        count = min(wanted - done, max(1, int(CHUNK_S / each_s)))
+        if done < warmup:
+            progress.tell(f"warm-up {done}/{warmup}")
+        else:
+            progress.tell(f"measuring {done - warmup}/{wanted - warmup}")
+        phase_end = warmup if done < warmup else wanted
+        count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
         answer = worker.ask(
             "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
         )
@@ -203,7 +214,7 @@ def _iterate(
             outcome.state, outcome.reason = "interrupted", "interrupted by the user"
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
-        if late and done >= least:
+        if late and done >= warmup + LEAST_STEADY:
             outcome.cut_short = done < wanted
             return
 
@@ -253,14 +264,3 @@ def should_stop(
     ):
         return "precision"
     return None
-
-
-__all__ = [
-    "Job",
-    "Outcome",
-    "Progress",
-    "UsageError",
-    "run_process",
-    "seconds_for_next",
-    "should_stop",
-]

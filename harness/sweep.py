@@ -59,7 +59,7 @@ class Sweep:
 
     def _process(self, point: Trial, block: int, place: int) -> None:
         settings = point.planned.config.measure
-        if not point.started:
+        if not point.processes:
             point.started = now()
             point.before = environment.collect()
         begun = time.monotonic()
@@ -68,6 +68,7 @@ class Sweep:
             index=len(point.processes) + 1,
             block=block,
             order=place,
+            epoch_ns=point.started["monotonic_ns"],
             seconds=measure.seconds_for_next(
                 settings, done=len(point.processes), spent_s=point.spent_s
             ),
