@@ -6,6 +6,7 @@ Imported on first use, so that a backend with handles of its own runs without nu
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
 
 import numpy as np
@@ -59,7 +60,7 @@ def save(path: str, arrays: Dict[str, Any]) -> None:
         BackendError: the file cannot be written.
     """
     try:
-        with open(path, "wb") as stream:
+        with Path(path).open("wb") as stream:
             np.savez(stream, **arrays)
     except OSError as error:
         raise BackendError(f"outputs cannot be written to {path}: {error.strerror}") from error

@@ -155,10 +155,10 @@ class Backend:
     """A runtime on one device."""
 
     name = ""
-    options = ()  # type: Tuple[Option, ...]
-    clock = None  # type: Optional[Callable[[], int]]
+    options: Tuple[Option, ...] = ()
+    clock: Optional[Callable[[], int]] = None
     """Nanoseconds of a clock of the backend's own; None: `time.perf_counter_ns`."""
-    finish = None  # type: Optional[Callable[[], None]]
+    finish: Optional[Callable[[], None]] = None
     """Called inside the last stage's span: the one synchronisation of `sync=end`."""
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
@@ -199,7 +199,7 @@ class Backend:
 
     def shape(self, handle: Any) -> Sequence[int]:
         """Return the sizes of a handle's axes."""
-        shape = handle.shape  # type: Sequence[int]
+        shape: Sequence[int] = handle.shape
         return shape
 
     def to_host(self, handle: Any) -> Any:

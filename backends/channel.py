@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, BinaryIO, Dict, Optional
 
-answers_fd = None  # type: Optional[int]
+answers_fd: Optional[int] = None
 """Where the answers of this process go; a test backend writes rubbish there on purpose."""
 
 

@@ -1,11 +1,14 @@
-"""What is read once before and once after a block: the clock's step, switches, faults, memory."""
+"""What is asked of the machine, outside every span: clock, switches, faults, memory, CPUs."""
 
 from __future__ import annotations
 
 import math
+import os
+import platform
 import sys
 import time
 from array import array
+from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 try:
@@ -40,7 +43,7 @@ def clock_facts(clock: Callable[[], int], name: str) -> Dict[str, Any]:
 def nearest_rank(ordered: Any, p: float) -> int:
     """Return the smallest of the ordered values that at least a share `p` does not exceed."""
     rank = max(1, math.ceil(p * len(ordered)))
-    value = ordered[rank - 1]  # type: int
+    value: int = ordered[rank - 1]
     return value
 
 
@@ -75,10 +78,29 @@ def peak_rss_bytes() -> int:
 def threads() -> Optional[int]:
     """Return how many threads this process really has, None where it is not known."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        with Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
             for line in status:
                 if line.startswith("Threads:"):
                     return int(line.split()[1])
     except OSError:
         pass
     return None
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """Return the processor's name."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as facts:
+            for line in facts:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -99,13 +99,13 @@ class Executor:
         self._layout = Layout(plan)
         self._outputs = Outputs(plan, self._layout, backend)
         self._schedule = self._build(seed)
-        self._empty = [None] * len(self._layout.tensors)  # type: List[Any]
+        self._empty: List[Any] = [None] * len(self._layout.tensors)
         self._values = list(self._empty)
 
     # Before the first iteration
 
     def _build(self, seed: int) -> Tuple[Scheduled, ...]:
-        scheduled = []
+        scheduled: List[Scheduled] = []
         for stage, slots in zip(self._plan.stages, self._layout.stages):
             works = self._placing() if not scheduled else []
             works += [(slot, self._work(step, seed)) for slot, step in slots.glue]
@@ -147,7 +147,7 @@ class Executor:
                 f"{', '.join(sorted(inputs)) or 'none'}"
             )
         self._empty = [None] * len(self._layout.tensors)
-        sizes = {}  # type: Dict[str, int]
+        sizes: Dict[str, int] = {}
         for tensor, host in zip(self._plan.inputs, self._layout.host.values()):
             array_ = self._backend.make_input(inputs[tensor.name], tensor, self._dtype(tensor))
             for dim, found in zip(tensor.dims, array_.shape):
@@ -179,17 +179,15 @@ class Executor:
     def run(self, count: int, start: int, collect_every: int = COLLECT_EVERY) -> Dict[str, Any]:
         """Time `count` iterations, numbered from `start`; return the answer of the run verb."""
         columns = Columns([stage.name for stage in self._schedule], count)
-        work = {}  # type: Dict[str, Column]
+        work: Dict[str, Column] = {}
         with _NoCollection():
             before = counters.usage()
             collections = self._loop(columns, work, count, start, collect_every)
             after = counters.usage()
-        answer = {"count": count}  # type: Dict[str, Any]
+        answer: Dict[str, Any] = {"count": count}
         answer.update(columns.answer())
         answer["work"] = {name: column.tolist() for name, column in work.items()}
-        answer["counters"] = dict(
-            counters.difference(before, after), gc_collections=collections
-        )
+        answer["counters"] = dict(counters.difference(before, after), gc_collections=collections)
         answer["clock"] = self.clock_facts
         return answer
 
@@ -346,7 +344,7 @@ def overhead(stages: int, count: int) -> Dict[str, int]:
         stages=tuple(StagePlan(name, (), (), "", (), None, {}) for name in names),
     )
     backend = Backend({}, "0")
-    loaded = {name: _EmptyStage() for name in names}  # type: Dict[str, CompiledStage]
+    loaded: Dict[str, CompiledStage] = {name: _EmptyStage() for name in names}
     latency = sorted(Executor(plan, loaded, backend, 0, 0).run(count, 0)["columns"]["latency_ns"])
     return {
         "median_ns": counters.nearest_rank(latency, 0.5),

@@ -111,14 +111,14 @@ class FakeBackend(Backend):
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         super().__init__(options, device)
         self.now_ns = 0
-        self.iteration = None  # type: Optional[int]
+        self.iteration: Optional[int] = None
         self.seed = 0
         self.quant = QUANTS[0]
         self.random = random.Random(0)  # noqa: S311 - durations, not secrets
         self.durations = _durations(self.settings["durations"])
         self.level = random.Random().lognormvariate(0.0, self.settings["process_noise"])  # noqa: S311
         if self.settings["clock"] == "virtual":
-            self.clock = self._virtual  # type: Optional[Callable[[], int]]
+            self.clock: Optional[Callable[[], int]] = self._virtual
 
     def _virtual(self) -> int:
         self.now_ns += self.settings["bookkeeping_ns"]
@@ -200,14 +200,16 @@ class FakeBackend(Backend):
     def factor(self) -> float:
         """Return what this iteration's noise, warm-up and slowdown make of a duration."""
         settings = self.settings
-        factor = settings["slowdown"] * self.level  # type: float
+        factor: float = settings["slowdown"] * self.level
         if settings["noise"]:
             factor *= self.random.lognormvariate(0.0, settings["noise"])
         if settings["warmup"] and self.iteration is not None:
-            factor *= 1 + settings["warmup"] * 3 ** (-self.iteration / settings["warmup_iterations"])
+            factor *= 1 + settings["warmup"] * 3 ** (
+                -self.iteration / settings["warmup_iterations"]
+            )
         return factor
 
-    # Handles: FakeTensor
+    # What travels between stages is a FakeTensor
 
     def make_input(self, values: Any, tensor: Tensor, dtype: str) -> FakeTensor:
         """Return a tensor that knows its integers."""
@@ -248,7 +250,9 @@ class FakeBackend(Backend):
 
     def summary(self, handle: Any) -> Dict[str, Any]:
         """Return a summary; contents that hold no numbers count as -1..1."""
-        low, high = (-1.0, 1.0) if handle.values is None else (min(handle.values), max(handle.values))
+        low, high = (
+            (-1.0, 1.0) if handle.values is None else (min(handle.values), max(handle.values))
+        )
         return {
             "shape": list(handle.shape),
             "dtype": handle.dtype,
@@ -308,14 +312,14 @@ class FakeStage(CompiledStage):
         self._ns = backend.durations.get(stage.name, settings["default_ns"])
         self._fails = settings["fail"] if settings["fail_stage"] in ("", stage.name) else ""
         at = settings["fail_at"]
-        self._fail_at = None if at < 0 else at  # type: Optional[int]
+        self._fail_at: Optional[int] = None if at < 0 else at
 
     def run(self, tensors: List[Any]) -> List[FakeTensor]:
         """Let the time pass; fail where scripted."""
         backend = self._backend
         if self._fails and backend.iteration == self._fail_at:
             self._fail()
-        sizes = {}  # type: Dict[str, int]
+        sizes: Dict[str, int] = {}
         for spec, tensor in zip(self._stage.inputs, tensors):
             for dim, size in zip(spec.dims, tensor.shape):
                 if len(dim) == 1 and isinstance(dim[0], str):

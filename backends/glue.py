@@ -47,8 +47,8 @@ def _size(step: GlueStep, backend: Backend, dim: Dim) -> Size:
     """Return how to compute one size: number and input symbols, times those bound on the way."""
     sizes, shape = step.sizes, backend.shape
     factor = 1
-    static = []  # type: List[str]
-    dynamic = []  # type: List[Tuple[int, int]]
+    static: List[str] = []
+    dynamic: List[Tuple[int, int]] = []
     for part in dim:
         if isinstance(part, int):
             factor *= part
@@ -100,7 +100,7 @@ def _crop(step: GlueStep, backend: Backend, seed: int) -> Work:
         # Nothing to cut off, the usual case: the handle goes on as it is, without a copy.
         if not on_host and shape(values[slot])[axis] == longest:
             return values[slot]
-        return place(tensor(values)[before + (slice(0, longest),)])
+        return place(tensor(values)[(*before, slice(0, longest))])
 
     return crop
 
@@ -122,10 +122,10 @@ def _normal(step: GlueStep, backend: Backend, seed: int) -> Work:
     return normal
 
 
-OPERATIONS = {
+OPERATIONS: Dict[str, Callable[[GlueStep, Backend, int], Work]] = {
     "crop": _crop,
     "normal": _normal,
     "padding_mask": _padding_mask,
     "unsqueeze": _unsqueeze,
     "zeros": _zeros,
-}  # type: Dict[str, Callable[[GlueStep, Backend, int], Work]]
+}

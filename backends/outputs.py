@@ -105,7 +105,7 @@ class Outputs:
                 if cut is not None:
                     before, per_length = cut
                     rows = [
-                        row[before + (slice(0, end * per_length),)] for row, end in zip(rows, ends)
+                        row[(*before, slice(0, end * per_length))] for row, end in zip(rows, ends)
                     ]
                 delivered.append(rows)
             return delivered

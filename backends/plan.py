@@ -156,13 +156,13 @@ class Layout:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.tensors = []  # type: List[Tensor]
-        self.sources = {}  # type: Dict[str, Tuple[int, int]]
-        self.sizes = {}  # type: Dict[str, int]
-        self._latest = {}  # type: Dict[str, int]
+        self.tensors: List[Tensor] = []
+        self.sources: Dict[str, Tuple[int, int]] = {}
+        self.sizes: Dict[str, int] = {}
+        self._latest: Dict[str, int] = {}
         self.inputs = tuple(self._add(tensor) for tensor in plan.inputs)
         self.static = frozenset(self.sources)
-        self.host = {}  # type: Dict[int, int]
+        self.host: Dict[int, int] = {}
         """From the slot of an input's handle to the slot of its host array."""
         for slot in self.inputs:
             self.host[slot] = len(self.tensors)

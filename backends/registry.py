@@ -94,7 +94,7 @@ def _resolve(entry: Entry) -> Type[Backend]:
     module, _, attribute = entry.target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
+    except Exception as error:  # a plug-in may raise anything while it is imported
         raise BackendError(
             f"backend {entry.name!r} ({entry.origin}, {entry.target}) cannot be imported: "
             f"{type(error).__name__}: {error}"
@@ -130,7 +130,8 @@ def describe(listed: Optional[List[Entry]] = None) -> List[Dict[str, Any]]:
     """Return the answer of the describe verb: every entry, with its options or its error."""
     described = []
     for entry in entries() if listed is None else listed:
-        error, options = entry.hidden, []  # type: Optional[str], List[Dict[str, Any]]
+        error = entry.hidden
+        options: List[Dict[str, Any]] = []
         if error is None:
             try:
                 options = [option.describe() for option in _resolve(entry).options]

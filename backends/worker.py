@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+import signal
+import sys
 import time
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple
 
-EPOCH_NS = time.perf_counter_ns()  # `start_ns` counts from here, before anything else is imported
-
-import json  # noqa: E402
-import os  # noqa: E402
-import platform  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
-import traceback  # noqa: E402
-from typing import Any, Callable, Dict, Optional, Tuple  # noqa: E402
-
-from backends import channel, counters, executor, plan, registry  # noqa: E402
-from backends.base import (  # noqa: E402
+from backends import channel, counters, executor, plan, registry
+from backends.base import (
     QUANTS,
     Backend,
     BackendError,
@@ -26,6 +24,9 @@ from backends.base import (  # noqa: E402
 )
 
 PROTOCOL = 1
+
+EPOCH_NS = time.perf_counter_ns()
+"""`start_ns` counts from here."""
 
 
 def greeting() -> Dict[str, Any]:
@@ -44,11 +45,11 @@ class Worker:
 
     def __init__(self) -> None:
         self.closed = False
-        self._backend = None  # type: Optional[Backend]
-        self._unavailable = None  # type: Optional[str]
-        self._stages = {}  # type: Dict[str, CompiledStage]
-        self._executor = None  # type: Optional[executor.Executor]
-        self._verbs = {
+        self._backend: Optional[Backend] = None
+        self._unavailable: Optional[str] = None
+        self._stages: Dict[str, CompiledStage] = {}
+        self._executor: Optional[executor.Executor] = None
+        self._verbs: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
             "describe": self._describe,
             "probe": self._probe,
             "compile": self._compile,
@@ -57,19 +58,21 @@ class Worker:
             "run": self._run,
             "overhead": self._overhead,
             "close": self._close,
-        }  # type: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]]
+        }
 
     def answer(self, line: bytes) -> Dict[str, Any]:
         """Return the answer to one line; no exception leaves."""
         number = None
         try:
             number, verb, args = _request(line)
-            if verb not in self._verbs:
-                listed = ", ".join(self._verbs)
-                raise ProtocolError(f"no verb {verb!r}; there are: {listed}")
-            return {"id": number, "ok": True, "result": self._verbs[verb](args)}
+            return {"id": number, "ok": True, "result": self._verb(verb)(args)}
         except (Exception, SystemExit) as error:  # noqa: BLE001 - mapped to a kind, never lost
             return {"id": number, "ok": False, "error": _error(error)}
+
+    def _verb(self, name: str) -> Callable[[Dict[str, Any]], Dict[str, Any]]:
+        if name not in self._verbs:
+            raise ProtocolError(f"no verb {name!r}; there are: {', '.join(self._verbs)}")
+        return self._verbs[name]
 
     # Verbs
 
@@ -82,7 +85,7 @@ class Worker:
         name = _get(args, "backend", str)
         options = _get(args, "options", dict, {})
         backend = registry.find(name)(options, _get(args, "device", str, "0"))
-        answer = {"backend": name}  # type: Dict[str, Any]
+        answer: Dict[str, Any] = {"backend": name}
         answer.update(backend.probe())
         answer["options"] = backend.settings
         answer["precisions"] = backend.precisions()
@@ -95,7 +98,7 @@ class Worker:
         quant = self._quant(backend, args)
         cache_dir = _get(args, "cache_dir", str)
         try:
-            os.makedirs(cache_dir, exist_ok=True)
+            Path(cache_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cache_dir {cache_dir}: {error.strerror}") from error
         compiled = backend.compile(plan.parse(_get(args, "plan", dict)), quant, cache_dir)
@@ -117,11 +120,12 @@ class Worker:
         seed = _get(args, "seed", int)
         artefacts = _get(args, "artefacts", dict)
         pipeline = plan.parse(_get(args, "plan", dict))
+        absent = [stage.name for stage in pipeline.stages if stage.name not in artefacts]
+        if absent:
+            raise UsageError(f"no artefact for {', '.join(absent)}")
         loaded = {}
         try:
             for stage in pipeline.stages:
-                if stage.name not in artefacts:
-                    raise UsageError(f"no artefact for the stage {stage.name}")
                 begin = time.perf_counter_ns()
                 compiled = backend.load(stage, quant, artefacts[stage.name], seed)
                 self._stages[stage.name] = compiled
@@ -188,7 +192,7 @@ class Worker:
         return self._backend, self._executor
 
     def _quant(self, backend: Backend, args: Dict[str, Any]) -> str:
-        quant = _get(args, "quant", str)
+        quant: str = _get(args, "quant", str)
         if quant not in QUANTS:
             raise UsageError(f"quant={quant}: choose one of {', '.join(QUANTS)}")
         skipped = backend.precisions()[quant].get("skipped")

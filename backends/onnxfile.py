@@ -1,0 +1,145 @@
+"""Reads from an ONNX file in which precision its weights are stored, with numpy alone.
+
+The measured side has no onnx package. The file is protobuf: this walks the wire format (varint
+keys, field number and wire type) down to every tensor, those of Loop and If bodies included.
+Field numbers are those of onnx/onnx.proto.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+import numpy as np
+
+MODEL_GRAPH = 7
+GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
+NODE_ATTRIBUTE = 5
+ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_LOCATION = 1, 2, 4, 9, 14
+FLOAT, FLOAT16 = 1, 10
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MORE = 0x80  # set in every byte of a varint but its last
+MATRIX = 2
+
+CHUNK = 1 << 20
+
+
+def _varint(data: Any, at: int) -> Tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & ~MORE) << shift
+        if byte < MORE:
+            return value, at
+        shift += 7
+
+
+def _fields(data: Any) -> Iterator[Tuple[int, Any]]:
+    """Yield (field number, integer or bytes) of one message.
+
+    Raises:
+        ValueError: the bytes are no protobuf message.
+    """
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        wire = key & 7
+        if wire == VARINT:
+            value, at = _varint(data, at)
+        elif wire == BYTES:
+            size, at = _varint(data, at)
+            value, at = data[at : at + size], at + size
+        elif wire in (FIXED32, FIXED64):
+            size = 4 if wire == FIXED32 else 8
+            value, at = data[at : at + size], at + size
+        else:
+            raise ValueError(f"wire type {wire}")
+        yield key >> 3, value
+
+
+def _graph_tensors(graph: Any) -> Iterator[Any]:
+    for field, value in _fields(graph):
+        if field == GRAPH_INITIALIZER:
+            yield value
+        elif field == GRAPH_NODE:
+            for node_field, attribute in _fields(value):
+                if node_field == NODE_ATTRIBUTE:
+                    for tensor in _attribute_tensors(attribute):
+                        yield tensor
+
+
+def _attribute_tensors(attribute: Any) -> Iterator[Any]:
+    for field, value in _fields(attribute):
+        if field in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
+            yield value
+        elif field in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
+            for tensor in _graph_tensors(value):
+                yield tensor
+
+
+def _is_half(data: Any) -> bool:
+    """Return whether every float32 of the bytes is exactly a float16."""
+    values = np.frombuffer(data, np.float32)
+    with np.errstate(over="ignore"):
+        return all(
+            np.array_equal(part, part.astype(np.float16).astype(np.float32))
+            for part in (values[at : at + CHUNK] for at in range(0, len(values), CHUNK))
+        )
+
+
+def _tensor(message: Any) -> str:
+    """Return how one tensor is stored; empty: no weight (a vector, or not of floats)."""
+    rank, kind, data, external = 0, 0, None, False
+    for field, value in _fields(message):
+        if field == TENSOR_DIMS:
+            rank += len(_packed(value)) if not isinstance(value, int) else 1
+        elif field == TENSOR_TYPE:
+            kind = value
+        elif field in (TENSOR_FLOATS, TENSOR_RAW):
+            data = value
+        elif field == TENSOR_LOCATION:
+            external = value == 1
+    # Vectors are left out: constants such as an epsilon stay what they are in every form.
+    if rank < MATRIX or kind not in (FLOAT, FLOAT16):
+        return ""
+    if kind == FLOAT16:
+        return "float16"
+    if external or data is None:
+        return "unknown"
+    return "float16-rounded" if _is_half(data) else "float32"
+
+
+def _packed(data: Any) -> List[int]:
+    values, at = [], 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        values.append(value)
+    return values
+
+
+def storage(path: str) -> str:
+    """Return how the weights (float tensors of two or more axes) are stored.
+
+    Returns:
+        "float32", "float16", "float16-rounded" (every value is exactly a float16, kept in
+        float32), several joined by "+", "none" without weights, or "unknown" (kept in another
+        file, or this is not readable as ONNX).
+    """
+    found: Dict[str, int] = {}
+    with Path(path).open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        view = memoryview(mapped)
+        try:
+            for field, graph in _fields(view):
+                if field == MODEL_GRAPH:
+                    for message in _graph_tensors(graph):
+                        kind = _tensor(message)
+                        found[kind] = found.get(kind, 0) + 1
+        except (IndexError, ValueError):
+            found = {"unknown": 1}
+    found.pop("", None)
+    return "+".join(sorted(found)) or "none"

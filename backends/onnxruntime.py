@@ -1,0 +1,374 @@
+"""onnxruntime on the CPU: the reference every other backend is held against.
+
+Tensors stay onnxruntime's own from stage to stage (`Handle`), on memory shared with numpy, so no
+copy hides in a span. Outputs are allocated anew by each call: an IOBinding would hand the last
+call's outputs back as preallocated ones, and that fails as soon as the frame count changes.
+
+The module bears the vendor's name; imports are absolute, so `import onnxruntime` below is the
+vendor's package, made on first use and in this file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence
+
+from backends import cache, counters, onnxfile, readback
+from backends.base import (
+    Artefact,
+    Backend,
+    BackendError,
+    CompiledStage,
+    Option,
+    UnsupportedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from backends.plan import Plan, StagePlan
+
+PROVIDER = "CPUExecutionProvider"
+
+ARTEFACT_FORMAT = 1
+
+LEVELS = ("disabled", "basic", "extended", "all")
+
+NUMPY_DTYPES = {"bool": "bool", "float": "float32", "double": "float64"}
+"""onnxruntime's element types that numpy names otherwise."""
+
+
+def _line(error: BaseException) -> str:
+    """Return an error of onnxruntime as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Handle:
+    """A tensor of onnxruntime, and the numpy array whose memory it shares, if any."""
+
+    __slots__ = ("keep", "value")
+
+    def __init__(self, value: Any, keep: Any = None) -> None:
+        self.value = value
+        self.keep = keep
+
+
+class Profiled(NamedTuple):
+    """A stage loaded with profiling, and what loading cost."""
+
+    stage: OnnxRuntimeStage
+    load_ns: int
+
+
+class OnnxRuntimeBackend(Backend):
+    """onnxruntime's CPUExecutionProvider."""
+
+    name = "onnxruntime"
+    options = (
+        Option(
+            "intra_threads",
+            0,
+            "threads inside an operator; 0: the CPUs this process may use",
+            least=0,
+        ),
+        Option("inter_threads", 1, "threads across operators; 1: one after the other", least=1),
+        Option("spinning", False, "idle threads spin: quicker alone, far slower on shared CPUs"),
+        Option("optimisation", "all", "graph optimisation", LEVELS),
+        Option("arena", True, "keep freed memory for the next call"),
+        Option("memory_pattern", True, "plan memory of known shapes ahead"),
+        Option("denormals_as_zero", False, "flush denormal numbers to zero"),
+        Option("prepacking", True, "rearrange weights once while loading"),
+    )
+
+    def __init__(self, options: Dict[str, Any], device: str) -> None:
+        super().__init__(options, device)
+        self.settings["intra_threads"] = self.settings["intra_threads"] or counters.cpus()
+        self._vendor: Any = None
+        self._state: Any = None
+        self._cpu: Any = None
+
+    # What is here
+
+    def _import(self) -> Any:
+        """Return the vendor's package.
+
+        Raises:
+            UnsupportedError: it is not installed or cannot be imported.
+        """
+        if self._vendor is None:
+            try:
+                import onnxruntime
+                from onnxruntime.capi import onnxruntime_pybind11_state as state
+            except ImportError as error:
+                raise UnsupportedError(f"onnxruntime cannot be imported: {error}") from error
+            self._vendor, self._state = onnxruntime, state
+            device = state.OrtDevice
+            self._cpu = device(device.cpu(), device.default_memory(), 0)
+        return self._vendor
+
+    def probe(self) -> Dict[str, Any]:
+        """Return the runtime and the one device there is."""
+        if self.device != "0":
+            raise UsageError(f"no device {self.device!r}; the CPU is device '0'")
+        answer: Dict[str, Any] = {
+            "available": True,
+            "reason": None,
+            "runtime": {"name": "onnxruntime", "version": None, "providers": [], "build": None},
+            "device": {
+                "id": "0",
+                "kind": "cpu",
+                "name": counters.cpu_name(),
+                "facts": {"cpus": counters.cpus()},
+            },
+            "devices": ["0"],
+        }
+        try:
+            vendor = self._import()
+        except UnsupportedError as error:
+            answer.update(available=False, reason=str(error))
+            return answer
+        describe = getattr(vendor, "get_build_info", lambda: None)
+        answer["runtime"] = {
+            "name": "onnxruntime",
+            "version": vendor.__version__,
+            "providers": vendor.get_available_providers(),
+            "build": describe(),
+            "host_views": self._views(),
+        }
+        return answer
+
+    def _views(self) -> bool:
+        """Return whether a tensor can be read on the host without a copy."""
+        import numpy as np
+
+        value = self.from_host(np.zeros(16, np.float32)).value
+        seen: int = value.numpy().__array_interface__["data"][0]
+        return bool(seen == value.data_ptr())
+
+    def precisions(self) -> Dict[str, Dict[str, Any]]:
+        """Return what a CPU without half or integer forms of these models can do."""
+        integers = "no int{} form of this model is prepared for onnxruntime"
+        return {
+            "force_float32": {"form": "float32", "note": None},
+            "force_float16": {
+                "form": "half_rounded",
+                "note": "weights and activations rounded to float16, computed in float32",
+            },
+            "qint8_mixed_float32": {"skipped": integers.format(8)},
+            "qint8_mixed_float16": {"skipped": integers.format(8)},
+            "qint16_mixed_float32": {"skipped": integers.format(16)},
+            "qint16_mixed_float16": {"skipped": integers.format(16)},
+        }
+
+    # From model file to session
+
+    def _options(self, profile: Optional[str]) -> Any:
+        vendor, settings = self._import(), self.settings
+        options = vendor.SessionOptions()
+        options.intra_op_num_threads = settings["intra_threads"]
+        options.inter_op_num_threads = settings["inter_threads"]
+        parallel = settings["inter_threads"] > 1
+        modes = vendor.ExecutionMode
+        options.execution_mode = modes.ORT_PARALLEL if parallel else modes.ORT_SEQUENTIAL
+        levels = vendor.GraphOptimizationLevel
+        options.graph_optimization_level = {
+            "disabled": levels.ORT_DISABLE_ALL,
+            "basic": levels.ORT_ENABLE_BASIC,
+            "extended": levels.ORT_ENABLE_EXTENDED,
+            "all": levels.ORT_ENABLE_ALL,
+        }[settings["optimisation"]]
+        options.enable_cpu_mem_arena = settings["arena"]
+        options.enable_mem_pattern = settings["memory_pattern"]
+        for key, value in (
+            ("session.intra_op.allow_spinning", settings["spinning"]),
+            ("session.inter_op.allow_spinning", settings["spinning"]),
+            ("session.set_denormal_as_zero", settings["denormals_as_zero"]),
+            ("session.disable_prepacking", not settings["prepacking"]),
+        ):
+            options.add_session_config_entry(key, "1" if value else "0")
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        return options
+
+    def _session(self, stage: str, path: str, seed: int, profile: Optional[str] = None) -> Any:
+        """Return a session on the CPU and nothing else.
+
+        Raises:
+            BackendError: the file is no model, or another provider took it.
+        """
+        vendor = self._import()
+        # Random operators draw from a generator seeded when their session is made.
+        vendor.set_seed(seed)
+        try:
+            session = vendor.InferenceSession(path, self._options(profile), providers=[PROVIDER])
+        except Exception as error:
+            raise BackendError(f"{stage}: {path} cannot be loaded: {_line(error)}") from error
+        if session.get_providers() != [PROVIDER]:
+            raise BackendError(
+                f"{stage}: asked for {PROVIDER}, got {', '.join(session.get_providers())}"
+            )
+        return session
+
+    def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
+        """Read precision back from one profiled pass at the least sizes, or from the cache.
+
+        onnxruntime optimises while it loads, so the artefact is no model: it names the model
+        file and holds what the pass showed.
+        """
+        keys = {stage.name: self._key(stage, quant) for stage in plan.stages}
+        paths = {
+            name: str(Path(cache_dir) / f"{name}-{key[:16]}.json") for name, key in keys.items()
+        }
+        begin = time.perf_counter_ns()
+        kept = {name: cache.read(path) or {} for name, path in paths.items()}
+        if all(kept[name].get("key") == key for name, key in keys.items()):
+            spent = (time.perf_counter_ns() - begin) // max(1, len(keys))
+            return {
+                name: Artefact(paths[name], key, cached=True, compile_ns=spent)
+                for name, key in keys.items()
+            }
+        compiled = {}
+        with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
+            found = self._profiled_pass(plan, quant, folder)
+            for stage in plan.stages:
+                effective, spent = found[stage.name]
+                artefact = {
+                    "key": keys[stage.name],
+                    "model": stage.model["path"],
+                    "effective": effective,
+                }
+                cache.write(paths[stage.name], artefact)
+                compiled[stage.name] = Artefact(
+                    paths[stage.name], keys[stage.name], cached=False, compile_ns=spent
+                )
+        return compiled
+
+    def _key(self, stage: StagePlan, quant: str) -> str:
+        """Return the hash of everything that decides what a stage runs as."""
+        facts = [
+            ARTEFACT_FORMAT,
+            stage.name,
+            str(Path(stage.model["path"]).resolve()),
+            stage.model.get("sha256"),
+            quant,
+            self.settings,
+            self._import().__version__,
+            platform.machine(),
+            counters.cpu_name(),
+        ]
+        return cache.key_of(facts)
+
+    def _profiled_pass(self, plan: Plan, quant: str, folder: str) -> Dict[str, Any]:
+        """Run the pipeline once at its least sizes; return (effective, ns) of each stage."""
+        from backends.executor import Executor
+
+        profiled = {}
+        for stage in plan.stages:
+            begin = time.perf_counter_ns()
+            prefix = str(Path(folder) / stage.name)
+            session = self._session(stage.name, stage.model["path"], 0, prefix)
+            loaded = OnnxRuntimeStage(stage, session, {})
+            profiled[stage.name] = Profiled(loaded, time.perf_counter_ns() - begin)
+        runner = Executor(plan, {name: one.stage for name, one in profiled.items()}, self, 0, 0)
+        try:
+            runner.set_inputs(readback.least_inputs(plan))
+            spans = runner.once()["stage_ns"]
+        finally:
+            runner.close()
+        answer = {}
+        for stage in plan.stages:
+            one = profiled[stage.name]
+            begin = time.perf_counter_ns()
+            storage = onnxfile.storage(stage.model["path"])
+            effective = readback.effective(quant, storage, one.stage.end_profiling())
+            one.stage.close()
+            reading = time.perf_counter_ns() - begin
+            answer[stage.name] = (effective, one.load_ns + spans[stage.name] + reading)
+        return answer
+
+    def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OnnxRuntimeStage:
+        """Load the model an artefact names; the artefact must be of this very configuration."""
+        built = cache.read(artefact)
+        if built is None or built.get("key") != self._key(stage, quant):
+            raise BackendError(
+                f"{stage.name}: {artefact} was not built for this model, quant, runtime and these "
+                f"options; compile again"
+            )
+        session = self._session(stage.name, built["model"], seed)
+        return OnnxRuntimeStage(stage, session, built["effective"])
+
+    # Handles
+
+    def shape(self, handle: Any) -> Sequence[int]:
+        """Return the sizes of a handle's axes."""
+        shape: Sequence[int] = handle.value.shape()
+        return shape
+
+    def to_host(self, handle: Any) -> Any:
+        """Return a numpy view of the tensor's memory, which the view keeps alive."""
+        return handle.value.numpy()
+
+    def from_host(self, array: Any) -> Handle:
+        """Return a tensor on the array's memory; a cut array is made contiguous first."""
+        if not array.flags.c_contiguous:
+            array = array.copy()
+        return Handle(self._state.OrtValue.ortvalue_from_numpy(array, self._cpu), array)
+
+
+class OnnxRuntimeStage(CompiledStage):
+    """One session."""
+
+    def __init__(self, stage: StagePlan, session: Any, effective: Dict[str, Any]) -> None:
+        self._stage = stage.name
+        self._session = session
+        self._effective = effective
+        self._inputs = [tensor.name for tensor in stage.inputs]
+        self._outputs = [tensor.name for tensor in stage.outputs]
+        self._count = len(self._outputs)
+        declared = {one.name: one.type for one in session.get_inputs()}
+        made = {one.name for one in session.get_outputs()}
+        missing = set(self._outputs) - made
+        if set(declared) != set(self._inputs) or missing:
+            raise BackendError(
+                f"{stage.name}: the plan gives it {', '.join(self._inputs)} and takes "
+                f"{', '.join(self._outputs)}; the model has {', '.join(declared)} and "
+                f"{', '.join(sorted(made))}"
+            )
+        self._declared = declared
+        # The public wrapper turns every tensor into a Python object twice per call; the call
+        # below it takes and returns the tensors as they are.
+        self._call = session._sess.run_with_ort_values  # noqa: SLF001 - see above
+
+    def run(self, tensors: List[Any]) -> List[Handle]:
+        """Run the session; it returns when all outputs are written."""
+        feed = {name: handle.value for name, handle in zip(self._inputs, tensors)}
+        try:
+            made = self._call(feed, self._outputs, None)
+        except Exception as error:
+            raise BackendError(f"{self._stage}: {_line(error)}") from error
+        return [Handle(made[index]) for index in range(self._count)]
+
+    def effective(self) -> Dict[str, Any]:
+        """Return what the profiled pass showed."""
+        return self._effective
+
+    def input_dtype(self, name: str) -> Optional[str]:
+        """Return numpy's name of the dtype the session takes for an input."""
+        element = self._declared[name]
+        inner: str = element[len("tensor(") : -1]
+        return NUMPY_DTYPES.get(inner, inner)
+
+    def end_profiling(self) -> List[Dict[str, Any]]:
+        """Return the events of the pass that was profiled."""
+        profile = Path(self._session.end_profiling())
+        events: List[Dict[str, Any]] = json.loads(profile.read_text(encoding="utf-8"))
+        profile.unlink()
+        return events
+
+    def close(self) -> None:
+        """Release the session."""
+        self._session = self._call = None
