@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import WorkerCrashError, WorkerError, WorkerTimeoutError
+from harness.errors import UsageError, WorkerError, WorkerTimeoutError
 from harness.worker import Worker
 
 if TYPE_CHECKING:
@@ -90,9 +90,6 @@ def run_process(
         epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
-
-    Raises:
-        UsageError: the worker calls an option or argument wrong.
     """
     started = time.monotonic_ns()
     deadline = None if seconds is None else started + int(seconds * 1e9)
@@ -122,11 +119,12 @@ def run_process(
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error)
-    except WorkerCrashError as error:
-        outcome.state, outcome.reason = "failed", str(error)
     except WorkerError as error:
         outcome.state = "skipped" if error.kind == "unsupported" else "failed"
         outcome.reason = str(error)
+    except (UsageError, OSError) as error:
+        # The plan has probed with the same options, so this is new: the point's, not the sweep's.
+        outcome.state, outcome.reason = "failed", str(error)
     if outcome.reason:
         record["error"] = outcome.reason
     return outcome
