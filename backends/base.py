@@ -128,7 +128,7 @@ class Artefact(NamedTuple):
 class CompiledStage:
     """One model of the pipeline, loaded and ready to run."""
 
-    def run(self, tensors: List[Any]) -> Sequence[Any]:
+    def run(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Run the model once; return when its outputs are ready to be used.
 
         Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from array import array
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from backends import counters
@@ -19,11 +20,13 @@ from backends.plan import Layout, Plan, StagePlan
 
 if TYPE_CHECKING:
     from backends.base import Work
+    from backends.plan import GlueStep, Tensor
 
 COLLECT_EVERY = 100
 """Iterations between two garbage collections (measurement method 2.2)."""
 
-Run = Callable[[List[Any]], Sequence[Any]]
+Run = Callable[[Sequence[Any]], Sequence[Any]]
+Pick = Callable[[List[Any]], Sequence[Any]]
 Column = Any  # array("q"), which is no generic type at run time
 
 
@@ -32,10 +35,11 @@ class Scheduled(NamedTuple):
 
     name: str
     glue: Tuple[Tuple[int, Work], ...]
+    pick: Pick
+    """From the tensor slots to the model's inputs."""
     run: Run
-    needs: Tuple[int, ...]
-    first: int
-    last: int
+    span: slice
+    """The slots of the model's outputs."""
 
 
 class Columns:
@@ -98,34 +102,34 @@ class Executor:
         )
         self._layout = Layout(plan)
         self._outputs = Outputs(plan, self._layout, backend)
-        self._schedule = self._build(seed)
+        self._seed = seed
+        self._schedule = self._build()
         self._empty: List[Any] = [None] * len(self._layout.tensors)
         self._values = list(self._empty)
 
     # Before the first iteration
 
-    def _build(self, seed: int) -> Tuple[Scheduled, ...]:
+    def _build(self) -> Tuple[Scheduled, ...]:
         scheduled: List[Scheduled] = []
         for stage, slots in zip(self._plan.stages, self._layout.stages):
             works = self._placing() if not scheduled else []
-            works += [(slot, self._work(step, seed)) for slot, step in slots.glue]
+            works += [(slot, self._work(step)) for slot, step in slots.glue]
             run = self._stages[stage.name].run
-            scheduled.append(
-                Scheduled(stage.name, tuple(works), run, slots.needs, slots.first, slots.last)
-            )
+            span = slice(slots.first, slots.last)
+            scheduled.append(Scheduled(stage.name, tuple(works), _picking(slots.needs), run, span))
         finish = self._backend.finish
         if finish is not None and scheduled:
             last = scheduled[-1]
             scheduled[-1] = last._replace(run=_finished(last.run, finish))
         return tuple(scheduled)
 
-    def _work(self, step: Any, seed: int) -> Work:
+    def _work(self, step: GlueStep) -> Work:
         own = self._backend.glue(step)
         if own is not None:
             return own
         from backends import glue  # numpy, on first use
 
-        return glue.build(step, self._backend, seed)
+        return glue.build(step, self._backend, self._seed)
 
     def _placing(self) -> List[Tuple[int, Work]]:
         """Return what brings the pipeline's inputs to the device: the first stage's glue."""
@@ -159,9 +163,10 @@ class Executor:
             self._empty[host] = array_
         self._layout.sizes.clear()
         self._layout.sizes.update(sizes)
+        self._schedule = self._build()
         self._values[:] = self._empty
 
-    def _dtype(self, tensor: Any) -> str:
+    def _dtype(self, tensor: Tensor) -> str:
         """Return the dtype the models declare for an input where they do, else the plan's."""
         declared = set()
         for stage in self._plan.stages:
@@ -218,15 +223,15 @@ class Executor:
             number = start + index
             begin_hook(number)
             begin = clock()
-            for glue, run, needs, first, last, glue_column, stage_column in schedule:
+            for glue, pick, run, span, glue_column, stage_column in schedule:
                 opened = clock()
                 for slot, do in glue:
                     values[slot] = do(values, number)
-                tensors = [values[slot] for slot in needs]
+                tensors = pick(values)
                 entered = clock()
                 made = run(tensors)
                 left = clock()
-                values[first:last] = made
+                values[span] = made
                 glue_column[index] = entered - opened
                 stage_column[index] = left - entered
             end = clock()
@@ -265,14 +270,14 @@ class Executor:
             for slot, do in stage.glue:
                 values[slot] = do(values, 0)
             entered = clock()
-            made = stage.run([values[slot] for slot in stage.needs])
+            made = stage.run(stage.pick(values))
             stage_ns[stage.name] = clock() - entered
-            if len(made) != stage.last - stage.first:
+            expected = stage.span.stop - stage.span.start
+            if len(made) != expected:
                 raise BackendError(
-                    f"{stage.name} returned {len(made)} outputs, the plan says "
-                    f"{stage.last - stage.first}"
+                    f"{stage.name} returned {len(made)} outputs, the plan says {expected}"
                 )
-            values[stage.first : stage.last] = made
+            values[stage.span] = made
         first_ns = clock() - begin
         sizes = self._outputs.sizes(values)
         work = self._outputs.work(values, sizes)
@@ -301,12 +306,19 @@ class Executor:
             gc.unfreeze()
 
 
+def _picking(slots: Tuple[int, ...]) -> Pick:
+    """Return what gathers slots; several at once in C, which a loop in Python is not."""
+    if len(slots) > 1:
+        return itemgetter(*slots)
+    return lambda values: [values[slot] for slot in slots]
+
+
 def _place(from_host: Callable[[Any], Any], host: int) -> Work:
     return lambda values, iteration: from_host(values[host])
 
 
 def _finished(run: Run, finish: Callable[[], None]) -> Run:
-    def finished(tensors: List[Any]) -> Sequence[Any]:
+    def finished(tensors: Sequence[Any]) -> Sequence[Any]:
         made = run(tensors)
         finish()
         return made
@@ -353,5 +365,5 @@ def overhead(stages: int, count: int) -> Dict[str, int]:
 
 
 class _EmptyStage(CompiledStage):
-    def run(self, tensors: List[Any]) -> Sequence[Any]:
+    def run(self, tensors: Sequence[Any]) -> Sequence[Any]:
         return ()

@@ -314,7 +314,7 @@ class FakeStage(CompiledStage):
         at = settings["fail_at"]
         self._fail_at: Optional[int] = None if at < 0 else at
 
-    def run(self, tensors: List[Any]) -> List[FakeTensor]:
+    def run(self, tensors: Sequence[Any]) -> List[FakeTensor]:
         """Let the time pass; fail where scripted."""
         backend = self._backend
         if self._fails and backend.iteration == self._fail_at:

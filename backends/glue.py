@@ -1,11 +1,12 @@
-"""The host work between stages, in numpy, built once into closures that run inside the glue span.
+"""The host work between stages, in numpy, built into closures that run inside the glue span.
 
-A closure takes the tensor slots and the iteration number and returns the handle it made.
+A closure takes the tensor slots and the iteration number and returns the handle it made. What the
+pipeline's inputs decide is computed when the closure is built, outside the spans.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from backends.base import Backend, Work
     from backends.plan import Dim, GlueStep
 
-Size = Callable[[List[Any]], int]
+Shape = Tuple[int, ...]
 Read = Callable[[List[Any]], Any]
 
 
@@ -31,7 +32,9 @@ def build(step: GlueStep, backend: Backend, seed: int) -> Work:
     try:
         return OPERATIONS[step.op](step, backend, seed)
     except KeyError as error:
-        raise UsageError(f"glue {step.op} before {step.stage} lacks {error}") from error
+        raise UsageError(
+            f"glue {step.op} before {step.stage}: no argument or size {error} is known there"
+        ) from error
 
 
 def _read(step: GlueStep, backend: Backend, argument: str) -> Read:
@@ -43,34 +46,37 @@ def _read(step: GlueStep, backend: Backend, argument: str) -> Read:
     return lambda values: to_host(values[slot])
 
 
-def _size(step: GlueStep, backend: Backend, dim: Dim) -> Size:
-    """Return how to compute one size: number and input symbols, times those bound on the way."""
-    sizes, shape = step.sizes, backend.shape
-    factor = 1
-    static: List[str] = []
-    dynamic: List[Tuple[int, int]] = []
+def _fixed(step: GlueStep, dim: Dim) -> Optional[int]:
+    """Return a size that the inputs decide, None for one bound inside the iteration."""
+    total = 1
     for part in dim:
-        if isinstance(part, int):
-            factor *= part
-        elif part in step.sources:
-            dynamic.append(step.sources[part])
-        else:
-            static.append(part)
-
-    def size(values: List[Any]) -> int:
-        total = factor
-        for symbol in static:
-            total *= sizes[symbol]
-        for slot, axis in dynamic:
-            total *= shape(values[slot])[axis]
-        return total
-
-    return size
+        if isinstance(part, str) and part in step.sources:
+            return None
+        total *= step.sizes[part] if isinstance(part, str) else part
+    return total
 
 
-def _shape(step: GlueStep, backend: Backend) -> Callable[[List[Any]], Tuple[int, ...]]:
-    sizes = tuple(_size(step, backend, dim) for dim in step.out.dims)
-    return lambda values: tuple([size(values) for size in sizes])
+def _shape(step: GlueStep, backend: Backend) -> Callable[[List[Any]], Shape]:
+    """Return how to get the shape of what the step makes."""
+    known = [_fixed(step, dim) for dim in step.out.dims]
+    shape = backend.shape
+    if None not in known:
+        fixed = tuple(size for size in known if size is not None)
+        return lambda values: fixed
+
+    def measure(values: List[Any]) -> Shape:
+        sizes = dict(step.sizes)
+        for symbol, (slot, axis) in step.sources.items():
+            sizes[symbol] = shape(values[slot])[axis]
+        whole = []
+        for dim in step.out.dims:
+            total = 1
+            for part in dim:
+                total *= sizes[part] if isinstance(part, str) else part
+            whole.append(total)
+        return tuple(whole)
+
+    return measure
 
 
 def _zeros(step: GlueStep, backend: Backend, seed: int) -> Work:
@@ -80,10 +86,10 @@ def _zeros(step: GlueStep, backend: Backend, seed: int) -> Work:
 
 def _padding_mask(step: GlueStep, backend: Backend, seed: int) -> Work:
     lengths, place = _read(step, backend, "lengths"), backend.from_host
-    width = _size(step, backend, step.out.dims[1])
+    shape = _shape(step, backend)
 
     def padding_mask(values: List[Any], iteration: int) -> Any:
-        return place(np.arange(width(values)) >= lengths(values).reshape(-1, 1))
+        return place(np.arange(shape(values)[1]) >= lengths(values).reshape(-1, 1))
 
     return padding_mask
 

@@ -130,7 +130,7 @@ class GlueStep(NamedTuple):
     reads: Dict[str, Tuple[int, bool]]
     """For each argument that names a tensor: its slot, and whether it holds a host array."""
     sizes: Dict[str, int]
-    """Symbols bound by the pipeline's inputs; filled before the first iteration."""
+    """Symbols bound by the pipeline's inputs: the plan's least until inputs are set."""
     sources: Dict[str, Tuple[int, int]]
     """For each symbol bound inside the iteration so far: the slot and axis that bind it."""
 
@@ -158,10 +158,12 @@ class Layout:
     def __init__(self, plan: Plan) -> None:
         self.tensors: List[Tensor] = []
         self.sources: Dict[str, Tuple[int, int]] = {}
-        self.sizes: Dict[str, int] = {}
         self._latest: Dict[str, int] = {}
         self.inputs = tuple(self._add(tensor) for tensor in plan.inputs)
         self.static = frozenset(self.sources)
+        self.sizes = {
+            symbol: plan.sizes[symbol][0] for symbol in self.static if symbol in plan.sizes
+        }
         self.host: Dict[int, int] = {}
         """From the slot of an input's handle to the slot of its host array."""
         for slot in self.inputs:
