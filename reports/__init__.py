@@ -1,0 +1,46 @@
+"""Result files become pages and tables here. Nothing is measured, no figure is computed anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["export", "render"]
+
+
+def render(sweep_dir: Path, *, out: Path | None = None) -> Path:
+    """Write the HTML report of a sweep from its result files alone.
+
+    Args:
+        sweep_dir: folder of a sweep (docs/result-file.md).
+        out: the file to write; by default `report.html` in the sweep's folder.
+
+    Returns:
+        The file written. It replaces an older one in one step.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    from reports.files import read_sweep, write_text  # noqa: PLC0415 - `import reports` is cheap
+    from reports.html import page_html  # noqa: PLC0415
+
+    target = out if out is not None else sweep_dir / "report.html"
+    return write_text(target, page_html(read_sweep(sweep_dir)))
+
+
+def export(sweep_dir: Path, format: str) -> str:  # noqa: A002 - the word a caller would use
+    """Return the table of points as text in the given format.
+
+    Args:
+        sweep_dir: folder of a sweep.
+        format: `markdown`, `csv`, `json` or `latex`.
+
+    Raises:
+        UsageError: there is no such folder or format.
+    """
+    from reports.exports import export_text  # noqa: PLC0415 - as above
+    from reports.files import read_sweep  # noqa: PLC0415
+
+    return export_text(read_sweep(sweep_dir), format)

@@ -1,0 +1,193 @@
+"""The circumstances of a measurement as plain tables: environment, method, models, commands."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reports.effective import stage_precision
+from reports.numbers import seconds_text
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from reports.trials import PointView, SweepView
+
+UNKNOWN = "unknown"
+MOST_ENTRIES = 400
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a record; `differs` when not every point has the same value."""
+
+    key: str
+    value: str
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class FactGroup:
+    """Facts under one heading."""
+
+    title: str
+    facts: tuple[Fact, ...]
+
+
+def flat_facts(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted keys and values in words; null is `unknown`, with its reason when it has one."""
+    for key in sorted(record, key=str):
+        value, path = record[key], f"{prefix}{key}"
+        if isinstance(value, dict) and set(value) == {"value", "reason"}:
+            shown = value["value"]
+            if shown is None:
+                yield path, f"{UNKNOWN}: {plain(value['reason'] or 'no reason recorded')}"
+            else:
+                yield path, _text(shown)
+        elif isinstance(value, dict) and value:
+            yield from flat_facts(value, f"{path}.")
+        else:
+            yield path, _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(one) for one in value) or "none"
+    if isinstance(value, int) and abs(value) >= 10_000:  # noqa: PLR2004 - four digits read as one
+        return f"{value:,}"
+    return plain(value)
+
+
+def environment_groups(sweep: SweepView) -> list[FactGroup]:
+    """Return the recorded environment by group, what differs between points first."""
+    records = [
+        record
+        for point in sweep.points
+        if (record := (point.document.get("environment") or {}).get("before"))
+    ]
+    if not records:
+        return []
+    flats = [dict(flat_facts(record)) for record in records[:MOST_ENTRIES]]
+    keys = sorted({key for flat in flats for key in flat})
+    groups: dict[str, list[Fact]] = {}
+    for key in keys:
+        values = list(dict.fromkeys(flat.get(key, UNKNOWN) for flat in flats))
+        shown = values[0] if len(values) == 1 else f"{len(values)} values: {_range(values)}"
+        title, _, rest = key.partition(".")
+        fact = Fact(rest or title, shown, differs=len(values) > 1)
+        groups.setdefault(title if rest else "general", []).append(fact)
+    return [
+        FactGroup(title, tuple(sorted(facts, key=lambda fact: not fact.differs)))
+        for title, facts in groups.items()
+    ]
+
+
+def _range(values: Sequence[str]) -> str:
+    ordered = sorted(values)
+    return ", ".join(ordered) if len(ordered) <= 3 else f"{ordered[0]} … {ordered[-1]}"  # noqa: PLR2004
+
+
+def changed_keys(sweep: SweepView) -> list[tuple[str, int]]:
+    """Return the keys that changed while points were measured, with how many points saw it."""
+    counts: dict[str, int] = {}
+    for point in sweep.points:
+        for key in (point.document.get("environment") or {}).get("changed") or ():
+            name = plain(key.get("key", key) if isinstance(key, dict) else key)
+            counts[name] = counts.get(name, 0) + 1
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def method_facts(sweep: SweepView) -> tuple[Fact, ...]:
+    """Return every setting of the method that was used."""
+    flats = [dict(flat_facts(point.document.get("method") or {})) for point in sweep.points]
+    flats = [flat for flat in flats if flat]
+    keys = sorted({key for flat in flats for key in flat})
+    facts = []
+    for key in keys:
+        values = list(dict.fromkeys(flat.get(key, UNKNOWN) for flat in flats))
+        shown = values[0] if len(values) == 1 else f"{len(values)} values: {_range(values)}"
+        facts.append(Fact(key, shown, differs=len(values) > 1))
+    return tuple(facts)
+
+
+def setting_rows(point: PointView) -> tuple[tuple[str, ...], ...]:
+    """Return, per stage: requested, effective, device, provider, how it was read back, model."""
+    settings = point.document.get("settings") or {}
+    models = point.document.get("models") or {}
+    rows = []
+    for name, effective in (settings.get("effective") or {}).items():
+        model = models.get(name) or {}
+        source = effective.get("source") if effective.get("verified") else effective.get("reason")
+        rows.append(
+            (
+                plain(name),
+                plain(effective.get("requested") or point.quant),
+                stage_precision(effective),
+                plain(effective.get("provider") or effective.get("device") or UNKNOWN),
+                plain(source or UNKNOWN),
+                plain(model.get("form") or UNKNOWN),
+                plain(model.get("sha256") or UNKNOWN),
+            )
+        )
+    return tuple(rows)
+
+
+def start_facts(point: PointView) -> tuple[Fact, ...]:
+    """Return the times before the steady state: compile, load, first pass."""
+    titles = {"compile": "compile", "load": "load", "first": "first pass"}
+    facts = []
+    for subject, title in titles.items():
+        record = point.record(subject, "mean")
+        if record is not None and record.estimate is not None:
+            ends = (record.low, record.high)
+            span = f" (95 % {seconds_text(ends[0])} – {seconds_text(ends[1])})"
+            facts.append(
+                Fact(title, seconds_text(record.estimate) + (span if None not in ends else ""))
+            )
+    return tuple(facts)
+
+
+def runtime_text(point: PointView) -> str:
+    """Return runtime, version and device of a point."""
+    settings = point.document.get("settings") or {}
+    runtime, device = settings.get("runtime") or {}, settings.get("device") or {}
+    name = " ".join(plain(runtime.get(key)) for key in ("name", "version") if runtime.get(key))
+    where = plain(device.get("name") or device.get("id") or "")
+    return " on ".join(part for part in (name, where) if part)
+
+
+def command_of(point: PointView) -> str:
+    """Return the command that measures this point again."""
+    config = point.config
+    backend = config.get("backend") or {}
+    method = point.document.get("method") or {}
+    words = [f"backend={backend.get('name')}"] if backend.get("name") else []
+    words += [f"{key}={_value(config[key])}" for key in ("quant", "bs", "il") if key in config]
+    words.append(f"waveglow={_value(bool(config.get('waveglow')))}")
+    if config.get("devices"):
+        words.append(f"devices=[{','.join(map(str, config['devices']))}]")
+    model = config.get("model")
+    words.append(f"model={model}" if model else "models_dir=FOLDER")
+    words += [f"seed={config['seed']}"] if "seed" in config else []
+    words += [f"measure={method['profile']}"] if method.get("profile") else []
+    words += [
+        f"{k}={method[k]}" for k in ("warmup_iters", "num_iters") if method.get(k) is not None
+    ]
+    words += [
+        f"backend.{key}={_value(value)}"
+        for key, value in sorted((backend.get("options") or {}).items())
+        if value is not None
+    ]
+    return shlex.join(["python", "-m", "harness", *(plain(word) for word in words)])
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,198 @@
+"""Latency against the share of iterations that are no slower, with the interval of each value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.figures.canvas import (
+    GRID,
+    INK,
+    PAPER,
+    Data,
+    Drawing,
+    figure,
+    style,
+    thousands,
+    to_svg,
+)
+from reports.figures.looks import Look, point_looks, spread
+from reports.figures.series import latencies, warm_up
+from reports.labels import shorten
+from reports.numbers import Scale
+from reports.table import latency_scale
+from reports.text import plain
+from reports.trials import CL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from reports.trials import PointView, SweepView
+
+KEY = "fig-percentiles"
+TITLE = "How slow the slow iterations are: latency by percentile"
+PER_PANEL = 6
+MOST_PANELS = 4
+STEPS = 40
+LARGEST_P = 0.9999
+_TICKS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
+_START = 0.2
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One point's displayable percentiles: (p, seconds, low, high), p rising."""
+
+    point: PointView
+    label: str
+    look: Look
+    values: tuple[tuple[float, float, float, float], ...]
+
+
+def steady(point: PointView) -> list[NDArray[np.float64]]:
+    """Return the steady latencies of each process, in seconds."""
+    found = [latencies(process)[warm_up(process) :] for process in point.processes]
+    return [one for one in found if len(one)]
+
+
+def percentile_curve(
+    samples: Sequence[NDArray[np.float64]],
+) -> tuple[tuple[float, float, float, float], ...]:
+    """Return (p, value, low, high) for rising p, as far as the data can support.
+
+    Values and intervals are those of `harness.statistics` (measurement method, section 3.2).
+    """
+    from harness.statistics import percentile  # noqa: PLC0415 - heavy
+
+    found = []
+    for step in range(STEPS + 1):
+        p = 1 - (1 - _START) ** (1 - step / STEPS) * (1 - LARGEST_P) ** (step / STEPS)
+        estimate = percentile(samples, p)
+        if not estimate.displayable:
+            if p > 0.5:  # noqa: PLR2004 - the median; only upper percentiles end the curve
+                break
+            continue
+        found.append((p, estimate.value, *estimate.ci))
+    return tuple(found)
+
+
+def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
+    """Return the percentile curves, at most `PER_PANEL` to a panel."""
+    looks = point_looks(points)
+    found = []
+    for point in points:
+        samples = steady(point)
+        values = percentile_curve(samples) if samples else ()
+        if values:
+            label = shorten(plain(sweep.labels[point.id]), 30)
+            found.append(Curve(point, label, looks[point.id], values))
+    if not found:
+        why = "not shown: n too small for any percentile with a 95 % interval"
+        return Drawing(KEY, TITLE, "", missing=why)
+    found.sort(key=lambda curve: curve.values[0][1])
+    shown = found[: PER_PANEL * MOST_PANELS]
+    panels = [shown[at : at + PER_PANEL] for at in range(0, len(shown), PER_PANEL)]
+    scale = latency_scale(sweep)
+    with style():
+        rows = (len(panels) + 1) // 2
+        drawn = figure(3.4 if rows == 1 else 2.9 * rows)
+        grid = drawn.subplots(rows, min(2, len(panels)), squeeze=False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _panel(axes, panel, scale)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_axis_off()
+        svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown, scale))
+    left_out = len(found) - len(shown)
+    return Drawing(
+        KEY,
+        TITLE,
+        "Lines: type 8 quantiles of all steady iterations; bands: their distribution-free 95 % "
+        "intervals. A line ends where the data no longer support a percentile. Hollow markers: "
+        "cl50 to cl99 of the original’s rule (compat). The vertical axis does not start at zero."
+        + (f" {left_out} slower points are not drawn." if left_out else ""),
+        svg=svg,
+        data=_data(shown, scale),
+    )
+
+
+def _panel(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
+    last = max(curve.values[-1][0] for curve in curves)
+    right = max(1 / (1 - last), 10.0)
+    for curve in curves:
+        x = [1 / (1 - p) for p, *_ in curve.values]
+        y, low, high = ([v[i] * scale.factor for v in curve.values] for i in (1, 2, 3))
+        look = curve.look
+        axes.fill_between(x, low, high, color=look.colour, alpha=0.16, lw=0)
+        axes.plot(x, y, color=look.colour, ls=look.dash)
+        compat = [(p / 100, curve.point.record("latency", f"cl{p}")) for p in CL[:-1]]
+        marks = [
+            (1 / (1 - p), r.estimate * scale.factor)
+            for p, r in compat
+            if r is not None and r.estimate is not None
+        ]
+        axes.plot(
+            [at for at, _ in marks], [value for _, value in marks], ls="none",
+            marker=look.marker, mfc=PAPER, mec=look.colour, mew=1.1,
+        )  # fmt: skip
+        right = max([right, *(at for at, _ in marks)])
+    axes.set_xscale("log")
+    ticks = [p for p in _TICKS if 1 / (1 - p) <= right * 1.05]
+    axes.set_xticks([1 / (1 - p) for p in ticks], [f"{100 * p:g}" for p in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(1 / (1 - _START), right * 1.12)
+    axes.set_xlabel("percentile (log scale of 1 / (1 − p))")
+    axes.set_ylabel(f"latency, {scale.unit}")
+    thousands(axes.yaxis)
+    _name_ends(axes, curves, scale)
+
+
+def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
+    """Write each curve's name at the right of the panel, moved apart, with a line to its end."""
+    bottom, top = axes.get_ylim()
+    ends = [curve.values[-1][1] * scale.factor for curve in curves]
+    places = spread(ends, (top - bottom) * 0.075)
+    edge = axes.get_xlim()[1]
+    for curve, end, place in zip(curves, ends, places, strict=True):
+        x = 1 / (1 - curve.values[-1][0])
+        axes.annotate(
+            "", (x, end), xytext=(edge, place), annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.8, "ls": (0, (1, 2)), "shrinkA": 0, "shrinkB": 0},
+        )  # fmt: skip
+        axes.annotate(
+            curve.label, (edge, place), xytext=(4, 0), textcoords="offset points", va="center",
+            color=INK, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _description(curves: Sequence[Curve], scale: Scale) -> str:
+    sentences = []
+    for curve in curves:
+        parts = []
+        for p in (50, 90, 99):
+            record = curve.point.record("latency", f"p{p}")
+            if record is not None and record.estimate is not None:
+                parts.append(f"p{p} {scale.text(record.estimate)} {scale.unit}")
+        sentences.append(f"{curve.label}: {', '.join(parts) or 'no displayable percentile'}.")
+    return " ".join(sentences)
+
+
+def _data(curves: Sequence[Curve], scale: Scale) -> Data:
+    rows = []
+    for curve in curves:
+        cells = [curve.label]
+        for p in (50, 90, 95, 99):
+            record = curve.point.record("latency", f"p{p}")
+            if record is None or record.estimate is None:
+                cells.append((record.reason if record else None) or "—")
+            else:
+                span = scale.interval(record.low, record.high)
+                cells.append(f"{scale.text(record.estimate)} ({span})")
+        mean = curve.point.record("latency", "mean")
+        cells += [f"{mean.n:,}", str(mean.processes)] if mean else ["—", "—"]
+        rows.append(tuple(cells))
+    header = ("point", *(f"p{p} (95 % interval), {scale.unit}" for p in (50, 90, 95, 99)), "n", "P")
+    return Data(header, tuple(rows))

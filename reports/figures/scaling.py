@@ -1,0 +1,183 @@
+"""Throughput against batch size, beside the line that doubling the batch would follow ideally."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.figures.canvas import INK, MUTED, Data, Drawing, figure, style, to_svg
+from reports.figures.looks import Look, family_looks, spread
+from reports.labels import describe, family, flatten, shorten, varying
+from reports.numbers import Scale
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from reports.trials import PointView, Record, SweepView
+
+KEY = "fig-batch"
+TITLE = "Throughput against batch size"
+MOST_CURVES = 10
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points that differ in batch size alone."""
+
+    label: str
+    items: str
+    look: Look
+    points: tuple[tuple[int, Record], ...]
+
+    def efficiency(self, batch: int, rate: float) -> float:
+        """Return the share of the ideal line through the smallest batch, in percent."""
+        first, record = self.points[0]
+        ideal = (record.estimate or 0.0) * batch / first
+        return 100 * rate / ideal if ideal else 0.0
+
+
+def curves(sweep: SweepView) -> list[Curve]:
+    """Return the curves with at least two batch sizes."""
+    points = sweep.measured
+    looks = family_looks(points)
+    grouped: dict[tuple[tuple[str, str], ...], list[PointView]] = {}
+    for point in points:
+        grouped.setdefault(family(point, "bs"), []).append(point)
+    keys = [key for key in varying(points) if key != "bs"]
+    found = []
+    for key, members in grouped.items():
+        rates = {}
+        for point in members:
+            record = point.record("latency", "items_per_s")
+            if record is not None and record.estimate:
+                rates[point.batch] = record
+        if len(rates) > 1:
+            flat = flatten(members[0].config)
+            label = " · ".join(describe(k, flat[k]) for k in keys if k in flat)
+            found.append(
+                Curve(
+                    shorten(plain(label or members[0].backend), 32),
+                    members[0].items_of("latency"),
+                    looks[key],
+                    tuple(sorted(rates.items())),
+                )
+            )
+    return found
+
+
+def draw(sweep: SweepView) -> Drawing:
+    """Return the throughput and the efficiency panel."""
+    every = curves(sweep)
+    if not every:
+        why = "not shown: it needs points that differ in batch size alone"
+        return Drawing(KEY, TITLE, "", missing=why)
+    shown = every[:MOST_CURVES]
+    items = " or ".join(dict.fromkeys(curve.items for curve in shown))
+    with style():
+        drawn = figure(3.3)
+        left, right = drawn.subplots(1, 2, width_ratios=(1.25, 1))
+        _rates(left, shown)
+        _efficiencies(right, shown)
+        left.set_ylabel(f"valid {items}/s")
+        right.set_ylabel("share of the ideal, %")
+        batches = sorted({batch for curve in shown for batch, _ in curve.points})
+        for axes in (left, right):
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
+            axes.minorticks_off()
+            axes.set_xlabel("batch size, utterances (log scale)")
+        drawn.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown))
+    left_out = len(every) - len(shown)
+    return Drawing(
+        KEY,
+        TITLE,
+        "Valid items of the last stage per second of latency with 95 % intervals, both axes "
+        "logarithmic. Dashed: the ideal, in proportion to the batch from the smallest one measured."
+        + (f" {left_out} further curves are not drawn." if left_out else ""),
+        svg=svg,
+        data=_data(shown, items),
+    )
+
+
+def _rates(axes: Axes, shown: Sequence[Curve]) -> None:
+    for curve in shown:
+        look = curve.look
+        x = [batch for batch, _ in curve.points]
+        y = [record.estimate or 0.0 for _, record in curve.points]
+        ideal = [y[0] * batch / x[0] for batch in x]
+        axes.plot(x, ideal, color=look.colour, lw=0.9, dashes=(4, 3))
+        for batch, record in curve.points:
+            if record.low is not None and record.high is not None:
+                axes.plot([batch, batch], [record.low, record.high], color=look.colour, lw=1.2)
+        axes.plot(x, y, color=look.colour, ls=look.dash, marker=look.marker, label=curve.label)
+    axes.set_yscale("log", base=2)
+    low, high = axes.get_ylim()
+    ticks = _nice_ticks(low, high)
+    axes.set_yticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def _nice_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2, 3, 5, 7 times powers of ten between two positive ends."""
+    ticks = [m * 10.0**e for e in range(-9, 15) for m in (1, 2, 3, 5, 7)]
+    return [tick for tick in ticks if low <= tick <= high] or [low, high]
+
+
+def _efficiencies(axes: Axes, shown: Sequence[Curve]) -> None:
+    axes.axhline(100, color=MUTED, lw=0.9, dashes=(4, 3))
+    ends = []
+    for curve in shown:
+        look = curve.look
+        x = [batch for batch, _ in curve.points]
+        y = [curve.efficiency(batch, record.estimate or 0.0) for batch, record in curve.points]
+        axes.plot(x, y, color=look.colour, ls=look.dash, marker=look.marker)
+        ends.append((curve, x[-1], y[-1]))
+    top = max(105.0, axes.get_ylim()[1])
+    axes.set_ylim(0, top)
+    places = spread([y for *_, y in ends], top * 0.06)
+    for (curve, x, y), place in zip(ends, places, strict=True):
+        axes.annotate(
+            f"{shorten(curve.label, 20)} {y:.0f} %", (x, place), xytext=(7, 0), textcoords="offset points", va="center",
+            color=INK, annotation_clip=False,
+        )  # fmt: skip
+    axes.margins(x=0.12)
+
+
+def _description(shown: Sequence[Curve]) -> str:
+    scale = Scale("")
+    return " ".join(
+        f"{curve.label}: "
+        + ", ".join(
+            f"batch {batch} {scale.text(record.estimate)} {curve.items}/s "
+            f"({curve.efficiency(batch, record.estimate or 0.0):.0f} % of the ideal)"
+            for batch, record in curve.points
+        )
+        + "."
+        for curve in shown
+    )
+
+
+def _data(shown: Sequence[Curve], items: str) -> Data:
+    rows = []
+    for curve in shown:
+        for batch, record in curve.points:
+            scale = Scale("").with_decimals([record.half_width], [record.estimate or 0.0])
+            rows.append(
+                (
+                    curve.label,
+                    f"{batch:,}",
+                    scale.text(record.estimate),
+                    scale.interval(record.low, record.high) or "no interval",
+                    f"{curve.efficiency(batch, record.estimate or 0.0):.1f}",
+                    f"{record.n:,}",
+                    f"{record.processes}",
+                )
+            )
+    return Data(
+        ("curve", "batch", f"valid {items}/s", "95 % interval", "of the ideal, %", "n", "P"),
+        tuple(rows),
+    )

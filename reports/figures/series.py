@@ -1,0 +1,235 @@
+"""Latency of every iteration of one point in the order it was measured, warm-up included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reports.figures.canvas import (
+    INK,
+    MUTED,
+    SERIES,
+    Data,
+    Drawing,
+    figure,
+    style,
+    thousands,
+    to_svg,
+)
+from reports.numbers import time_scale
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from reports.numbers import Scale
+    from reports.trials import PointView
+
+MOST_MARKS = 2_000
+MOST_BUCKETS = 200
+MOST_ROWS = 40
+MOST_TICKS = 15
+_HEADROOM = 0.3
+NS = 1e-9
+
+
+def latencies(process: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the latency of each iteration of a process, warm-up included, in seconds."""
+    import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
+
+    return np.asarray(process["columns"]["latency_ns"], dtype=np.float64) * NS
+
+
+def warm_up(process: Mapping[str, Any]) -> int:
+    """Return how many leading iterations of a process are kept but not counted."""
+    return min(int(process.get("warmup") or 0), len(process["columns"]["latency_ns"]))
+
+
+def buckets(
+    values: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return bucket centres and (minimum, median, maximum) columns of at most `count` buckets."""
+    import numpy as np  # noqa: PLC0415
+
+    parts = np.array_split(np.arange(len(values)), max(1, min(count, len(values))))
+    centres = np.array([part.mean() for part in parts])
+    rows = [(values[p].min(), np.median(values[p]), values[p].max()) for p in parts]
+    return centres, np.array(rows)
+
+
+def draw(point: PointView, label: str) -> Drawing:
+    """Return one point's series: its processes side by side on a common axis."""
+    key = f"fig-series-{point.id}"
+    title = f"Every iteration in order: {plain(label)}"
+    processes = point.processes
+    if not processes:
+        return Drawing(key, title, "", missing="not shown: no iteration was finished")
+    scale = time_scale(record for process in processes for record in latencies(process)[:1])
+    every = [latencies(process) * scale.factor for process in processes]
+    cuts = [warm_up(process) for process in processes]
+    bucketed = sum(map(len, every)) > MOST_MARKS
+    with style():
+        drawn = figure(2.5)
+        axes = drawn.subplots()
+        above = _limits(axes, every, cuts)
+        starts = _processes(axes, processes, every, cuts, bucketed=bucketed)
+        _severe(axes, processes, every, starts)
+        axes.set_ylabel(f"latency, {scale.unit}")
+        axes.set_xlabel("iteration, the processes side by side")
+        axes.grid(visible=False, axis="x")
+        thousands(axes.yaxis)
+        svg = to_svg(drawn, key=key, title=title, desc=_description(every, cuts, scale))
+    steady = sum(len(one) - cut for one, cut in zip(every, cuts, strict=True))
+    how = "Bands reach from the least to the largest of a bucket, the line is its median"
+    caption = (
+        f"{how if bucketed else 'Each mark is one iteration'}; n = {steady:,} steady iterations "
+        f"in P = {len(processes)} processes. Shaded: warm-up, kept but not counted. The vertical "
+        "axis does not start at zero." + above
+    )
+    return Drawing(key, title, caption, svg=svg, data=_data(processes, every, cuts, scale))
+
+
+def _limits(axes: Axes, every: Sequence[NDArray[np.float64]], cuts: Sequence[int]) -> str:
+    """Fit the axis to the steady iterations; mark and tell what warm-up lies above it."""
+    import numpy as np  # noqa: PLC0415
+
+    whole = np.concatenate(every)
+    steady = np.concatenate([one[cut:] for one, cut in zip(every, cuts, strict=True)])
+    base = steady if len(steady) else whole
+    low, high = float(base.min()), float(base.max())
+    room = (high - low) * _HEADROOM or high * 0.05
+    top = high + room if whole.max() > high + 3 * room else float(whole.max()) + room / 3
+    bottom = min(low, float(whole.min())) - room / 3
+    axes.set_ylim(bottom, top)
+    outside = whole[whole > top]
+    if not len(outside):
+        return ""
+    return (
+        f" {len(outside)} warm-up iteration{'s' if len(outside) > 1 else ''} lie above the axis "
+        f"(arrows; the largest {outside.max():,.4g})."
+    )
+
+
+def _processes(
+    axes: Axes,
+    processes: Sequence[Mapping[str, Any]],
+    every: Sequence[NDArray[np.float64]],
+    cuts: Sequence[int],
+    *,
+    bucketed: bool,
+) -> list[float]:
+    import numpy as np  # noqa: PLC0415
+
+    gap = max(1.0, 0.015 * sum(map(len, every)))
+    bottom, top = axes.get_ylim()
+    starts, start = [], 0.0
+    for process, values, cut in zip(processes, every, cuts, strict=True):
+        starts.append(start)
+        if cut:
+            axes.axvspan(start - 0.5, start + cut - 0.5, color=MUTED, alpha=0.18, lw=0)
+        if bucketed:
+            x, rows = buckets(values, max(4, MOST_BUCKETS // len(processes)))
+            axes.fill_between(start + x, rows[:, 0], rows[:, 2], color=SERIES[0], alpha=0.3, lw=0)
+            axes.plot(start + x, rows[:, 1], color=SERIES[0], lw=1.2)
+        else:
+            x = start + np.arange(len(values))
+            inside = values <= top
+            axes.plot(x[inside], values[inside], color=SERIES[0], lw=0.8, marker="o", ms=2.4)
+        high = np.flatnonzero(values > top)
+        axes.plot(start + high, [top - (top - bottom) * 0.03] * len(high), "^", color=INK, ms=4)
+        if len(values) > cut:
+            steady = float(values[cut:].mean())
+            axes.plot([start + cut, start + len(values) - 1], [steady] * 2, color=INK, lw=0.9)
+        axes.annotate(
+            f"process {process.get('index', '')}",
+            (start, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", color=MUTED,
+        )  # fmt: skip
+        start += len(values) + gap
+    _ticks(axes, starts, every)
+    axes.set_xlim(-gap, start)
+    return starts
+
+
+def _ticks(axes: Axes, starts: Sequence[float], every: Sequence[NDArray[np.float64]]) -> None:
+    """Number the iterations of each process at round steps, where there is room."""
+    longest = max(map(len, every))
+    steps = (m * 10**e for e in range(9) for m in (1, 2, 5))
+    room = max(1, MOST_TICKS // len(every))
+    step = next(step for step in steps if longest / step <= room)
+    places = [
+        (start + at, f"{at:,}")
+        for start, one in zip(starts, every, strict=True)
+        for at in range(0, len(one), step)
+        if at <= len(one) - step / 4 or at == 0
+    ]
+    axes.set_xticks([x for x, _ in places], [text for _, text in places])
+
+
+def _severe(
+    axes: Axes,
+    processes: Sequence[Mapping[str, Any]],
+    every: Sequence[NDArray[np.float64]],
+    starts: Sequence[float],
+) -> None:
+    """Ring the iterations labelled as severe outliers."""
+    for process, values, start in zip(processes, every, starts, strict=True):
+        marked = [i for i in (process.get("labels") or {}).get("severe", ()) if i < len(values)]
+        axes.plot(
+            [start + i for i in marked],
+            values[marked],
+            "o",
+            mfc="none",
+            mec=SERIES[1],
+            ms=7,
+            mew=1.3,
+        )
+
+
+def _description(every: Sequence[NDArray[np.float64]], cuts: Sequence[int], scale: Scale) -> str:
+    import numpy as np  # noqa: PLC0415
+
+    sentences = []
+    for number, (values, cut) in enumerate(zip(every, cuts, strict=True), 1):
+        steady = values[cut:] if len(values) > cut else values
+        sentences.append(
+            f"Process {number}: {len(values)} iterations, {cut} of them warm-up, median "
+            f"{np.median(steady):,.4g} {scale.unit}, from {steady.min():,.4g} to "
+            f"{steady.max():,.4g}."
+        )
+    return " ".join(sentences[:8])
+
+
+def _data(
+    processes: Sequence[Mapping[str, Any]],
+    every: Sequence[NDArray[np.float64]],
+    cuts: Sequence[int],
+    scale: Scale,
+) -> Data:
+    import numpy as np  # noqa: PLC0415
+
+    rows = []
+    for process, values, cut in list(zip(processes, every, cuts, strict=True))[:MOST_ROWS]:
+        steady = values[cut:]
+        figures = (
+            (steady.min(), np.median(steady), steady.mean(), steady.max()) if len(steady) else ()
+        )
+        rows.append(
+            (
+                str(process.get("index", "")),
+                str(process.get("block", "")),
+                str(cut),
+                f"{len(steady):,}",
+                *(f"{value:,.3f}" for value in figures),
+                *("—" for _ in range(4 - len(figures))),
+            )
+        )
+    unit = scale.unit
+    header = (
+        "process", "block", "warm-up", "n",
+        f"least, {unit}", f"median, {unit}", f"mean, {unit}", f"largest, {unit}",
+    )  # fmt: skip
+    return Data(header, tuple(rows), omitted=max(0, len(processes) - MOST_ROWS))

@@ -1,0 +1,123 @@
+"""The data of points that have no section of their own: decimated, for the page's script to draw.
+
+Never raw samples: quantiles, buckets and stage figures to five significant digits, about 3 kB a
+point (report reference, section 5).
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reports.effective import precision_text
+from reports.facts import command_of
+from reports.figures.percentiles import steady
+from reports.figures.series import buckets, latencies, warm_up
+from reports.figures.stages import parts_of
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reports.trials import PointView
+
+MOST_BUCKETS = 90
+PLAIN_UP_TO = 4_000_000
+"""Bytes; a larger island is compressed."""
+_QUANTILES = tuple(1 - 0.8 * (0.01 / 0.8) ** (step / 30) for step in range(31))
+_STATISTICS = ("mean", "p50", "p90", "p99", "cl50", "cl90", "cl95", "cl99", "cl100", "items_per_s")
+
+
+@dataclass(frozen=True)
+class Island:
+    """The text of the data element; empty when every point has its own section."""
+
+    text: str
+    compressed: bool
+
+
+def pack(points: Sequence[PointView]) -> Island:
+    """Return the island of the given points, compressed when it would be large."""
+    if not points:
+        return Island("", compressed=False)
+    data = {point.anchor: _point(point) for point in points}
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if len(text) > PLAIN_UP_TO:
+        packed = gzip.compress(text.encode(), compresslevel=6, mtime=0)
+        return Island(base64.b64encode(packed).decode("ascii"), compressed=True)
+    return Island(_inert(text), compressed=False)
+
+
+def _inert(text: str) -> str:
+    """Escape what could end or open markup; JSON reads the escapes as the same text."""
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _all_short(values: Iterable[float]) -> list[float | None]:
+    return [_short(value) for value in values]
+
+
+def _point(point: PointView) -> dict[str, Any]:
+    return {
+        "name": plain(point.name),
+        "state": plain(point.state),
+        "reason": plain(point.reason or ""),
+        "grade": point.grade or "",
+        "effective": precision_text(point.document),
+        "command": command_of(point),
+        "file": plain(point.path or ""),
+        "stages": [
+            [
+                name,
+                point.items_of(name),
+                *(
+                    [_short(r.estimate), _short(r.low), _short(r.high), r.reason or ""]
+                    if (r := point.record(name, statistic))
+                    else None
+                    for statistic in _STATISTICS
+                ),
+            ]
+            for name in point.subjects
+        ],
+        "parts": [[name, _short(value)] for name, value in parts_of(point)],
+        "quantiles": _quantiles(point),
+        "series": _series(point),
+    }
+
+
+def _quantiles(point: PointView) -> list[list[float | None]]:
+    import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
+
+    samples = steady(point)
+    if not samples:
+        return []
+    values = np.quantile(np.concatenate(samples), _QUANTILES, method="median_unbiased")
+    return [_all_short(_QUANTILES), _all_short(values)]
+
+
+def _series(point: PointView) -> list[dict[str, Any]]:
+    processes = point.processes
+    found = []
+    for process in processes:
+        values = latencies(process)
+        _, rows = buckets(values, max(2, MOST_BUCKETS // len(processes)))
+        found.append(
+            {
+                "process": process.get("index"),
+                "n": len(values),
+                "warmup": warm_up(process),
+                "least": _all_short(rows[:, 0]),
+                "median": _all_short(rows[:, 1]),
+                "largest": _all_short(rows[:, 2]),
+            }
+        )
+    return found

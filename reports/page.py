@@ -1,0 +1,281 @@
+"""Everything the template shows, gathered once: the template itself decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports import facts, findings, published
+from reports.figures import percentiles, scaling, series, stages
+from reports.numbers import seconds_text
+from reports.table import Table, points_table, stage_tables
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reports.facts import Fact, FactGroup
+    from reports.figures.canvas import Drawing
+    from reports.findings import Best, Finding
+    from reports.published import Comparison
+    from reports.table import StageGroup
+    from reports.trials import PointView, SweepView
+
+MOST_DETAILED = 24
+"""Points that get figures and tables of their own without a script."""
+OPEN_UP_TO = 6
+"""Sweeps of at most this many points show every point opened."""
+COMPACT_FROM = 100
+"""Sweeps of more points leave columns out, so that a browser stays quick."""
+MOST_COMMANDS = 20
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One point on its own."""
+
+    point: PointView
+    summary: str
+    open: bool
+    series: Drawing | None
+    settings: tuple[tuple[str, ...], ...]
+    start: tuple[Fact, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page of one sweep says, in its order."""
+
+    title: str
+    eyebrow: str
+    headline: str
+    version: str
+    synthetic: str
+    synthetic_labels: str
+    best: Sequence[Best]
+    facts: Sequence[Fact]
+    contents: Sequence[tuple[str, str]]
+    labels: Mapping[str, str]
+    warnings: Sequence[Finding]
+    limits: Sequence[Finding]
+    measured: int
+    points: Table
+    figures: Sequence[Drawing]
+    figures_note: str
+    stages: Sequence[StageGroup]
+    stages_note: str
+    published: Comparison | None
+    published_note: str
+    details: Sequence[Detail]
+    details_note: str
+    further: Sequence[PointView]
+    """Points without a section of their own; the script draws them when asked."""
+    environment: Sequence[FactGroup]
+    changed: Sequence[tuple[str, int]]
+    method: Sequence[Fact]
+    commands: Sequence[str]
+    commit: str
+    files: Sequence[tuple[str, str]]
+
+    @property
+    def has_stage_columns(self) -> bool:
+        """True when the points table holds the throughput of each stage."""
+        return any("stage" in column.group for column in self.points.columns)
+
+
+def build(sweep: SweepView) -> Page:
+    """Return the page of a sweep: any number of points, in any state."""
+    from harness import __version__ as version  # noqa: PLC0415 - read where it is shown
+
+    detailed = _detailed(sweep.points)
+    drawn = [point for point in detailed if point.summary]
+    comparison = published.compare(sweep) if sweep.measured else None
+    made = {
+        "warnings": findings.warnings(sweep),
+        "figures": _figures(sweep, drawn),
+        "stages": stage_tables(sweep, drawn),
+        "published": comparison if comparison and comparison.matches else None,
+        "details": [_detail(sweep, point) for point in detailed],
+    }
+    labels = sorted({point.synthetic for point in sweep.points if point.synthetic})
+    left_out = len(sweep.points) - len(detailed)
+    return Page(
+        title=_title(sweep),
+        eyebrow=_eyebrow(sweep),
+        headline=findings.headline(sweep),
+        version=version,
+        synthetic=_synthetic(sweep),
+        synthetic_labels=plain(", ".join(labels)),
+        best=findings.best_points(sweep),
+        facts=_facts(sweep),
+        contents=_contents(made),
+        labels=sweep.labels,
+        limits=findings.grade_limits(sweep),
+        measured=len(sweep.measured),
+        points=points_table(sweep, compact=len(sweep.points) > COMPACT_FROM),
+        figures_note=_figures_note(left_out),
+        stages_note=_stages_note(left_out),
+        published_note=published.closest_sentence(comparison) if comparison else "",
+        details_note=_details_note(left_out),
+        further=[point for point in sweep.points if point not in detailed] if left_out else [],
+        environment=facts.environment_groups(sweep),
+        changed=facts.changed_keys(sweep),
+        method=facts.method_facts(sweep),
+        commands=sweep.commands[:MOST_COMMANDS],
+        commit=_commit(sweep),
+        files=[(p.path, p.sha256 or "") for p in sweep.points if p.path],
+        **made,
+    )
+
+
+def _detailed(points: Sequence[PointView]) -> list[PointView]:
+    """Return the points that get a section: all, or those that most need a look."""
+    if len(points) <= MOST_DETAILED:
+        return list(points)
+    chosen = {p.id for p in sorted(points, key=lambda point: point.severity)[:MOST_DETAILED]}
+    return [point for point in points if point.id in chosen]
+
+
+def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
+    if not points:
+        return []
+    return [
+        percentiles.draw(sweep, points),
+        stages.draw(sweep, points),
+        scaling.draw(sweep),
+    ]
+
+
+def _detail(sweep: SweepView, point: PointView) -> Detail:
+    label = sweep.labels[point.id]
+    mean = point.record("latency", "mean")
+    known = mean is not None and mean.estimate is not None
+    text = f"mean {seconds_text(mean.estimate)}, grade {point.grade}" if mean and known else ""
+    return Detail(
+        point=point,
+        summary=text if point.state == "ok" and text else plain(point.state),
+        open=len(sweep.points) <= OPEN_UP_TO or point.state in {"failed", "timeout"},
+        series=series.draw(point, label) if point.processes else None,
+        settings=facts.setting_rows(point),
+        start=facts.start_facts(point),
+        command=facts.command_of(point),
+    )
+
+
+def _title(sweep: SweepView) -> str:
+    pipelines = dict.fromkeys(str(p.config.get("pipeline", "")) for p in sweep.points)
+    vocoder = {bool(point.config.get("waveglow")) for point in sweep.points}
+    known = {"tacotron2": "Tacotron 2"}
+    names = [plain(known.get(name, name)) for name in pipelines if name]
+    subject = ", ".join(names) or "Benchmark"
+    if vocoder == {True}:
+        subject += " + WaveGlow"
+    backends = dict.fromkeys(plain(point.backend) for point in sweep.points)
+    return f"{subject} on {', '.join(backends)}" if backends else f"{subject} report"
+
+
+def _eyebrow(sweep: SweepView) -> str:
+    times = sorted(
+        utc
+        for point in sweep.points
+        for key in ("started", "ended")
+        if (utc := str((point.document.get(key) or {}).get("utc") or ""))
+    )
+    parts = [f"Sweep {plain(sweep.name)}"]
+    if times:
+        first, last = (plain(f"{time[:10]} {time[11:16]}") for time in (times[0], times[-1]))
+        span = (
+            first
+            if first == last
+            else f"{first} to {last[11:] if first[:10] == last[:10] else last}"
+        )
+        parts.append(f"measured {span} UTC")
+    return ", ".join(parts)
+
+
+def _synthetic(sweep: SweepView) -> str:
+    having = [point for point in sweep.points if point.synthetic]
+    if not having:
+        return ""
+    labels = plain(", ".join(sorted({point.synthetic or "" for point in having})))
+    who = (
+        "Every point"
+        if len(having) == len(sweep.points)
+        else findings.counted(len(having), "point")
+    )
+    return (
+        f"{who} ran with {labels}: times are those of the real computation, the decoder’s length "
+        "is fixed, and what comes out is not speech."
+    )
+
+
+def _facts(sweep: SweepView) -> list[Fact]:
+    found = []
+    runtimes = list(dict.fromkeys(facts.runtime_text(point) for point in sweep.points))
+    runtimes = [text for text in runtimes if text]
+    if runtimes:
+        more = f" and {len(runtimes) - 2} more" if len(runtimes) > 2 else ""  # noqa: PLR2004
+        found.append(facts.Fact("Runtime and device", "; ".join(runtimes[:2]) + more))
+    profiles = dict.fromkeys(
+        plain((point.document.get("method") or {}).get("profile") or "") for point in sweep.measured
+    )
+    if any(profiles):
+        counts = sorted({len(point.processes) for point in sweep.measured})
+        span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+        found.append(
+            facts.Fact("Profile", f"{', '.join(profiles)}: {span} fresh processes per point")
+        )
+    return found
+
+
+def _contents(made: Mapping[str, object]) -> list[tuple[str, str]]:
+    entries = (
+        ("warnings", "Warnings", True),
+        ("points", "Points", True),
+        ("figures", "Figures", made["figures"]),
+        ("stages", "Stages", made["stages"]),
+        ("published", "Beside the original", made["published"]),
+        ("details", "Point by point", made["details"]),
+        ("environment", "Environment", True),
+        ("method", "Method", True),
+        ("reproduce", "Reproduce", True),
+    )
+    return [(key, text) for key, text, present in entries if present]
+
+
+def _figures_note(left_out: int) -> str:
+    if not left_out:
+        return ""
+    return (
+        f"Drawn for the {MOST_DETAILED} points that most need a look: failed ones, then those of "
+        f"the lowest grade. {left_out:,} further points open from the table above."
+    )
+
+
+def _stages_note(left_out: int) -> str:
+    if not left_out:
+        return ""
+    return f"Of {MOST_DETAILED} points; summary.csv beside this page has those of all."
+
+
+def _details_note(left_out: int) -> str:
+    if not left_out:
+        return ""
+    return (
+        f"The {MOST_DETAILED} points that most need a look stand here; each of the "
+        f"{left_out:,} others opens from the table of points when scripts may run."
+    )
+
+
+def _commit(sweep: SweepView) -> str:
+    found = []
+    for point in sweep.points:
+        provenance = point.document.get("provenance") or {}
+        git = provenance.get("git") or {}
+        if git.get("commit"):
+            dirty = " with uncommitted changes" if git.get("dirty") else ""
+            version = plain(provenance.get("harness_version") or "")
+            found.append(f"tts-harness {version}, commit {plain(git['commit'])}{dirty}")
+    unique = list(dict.fromkeys(found))
+    return f"Measured by {'; '.join(unique[:3])}." if unique else "The commit was not recorded."

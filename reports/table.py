@@ -1,0 +1,456 @@
+"""The rows every surface shows: the page, Markdown, CSV and LaTeX print the same cells.
+
+A cell carries its text and the exact value behind it, so that a table can be sorted and a
+machine-readable export needs no second derivation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from reports.effective import precision_text
+from reports.labels import describe, flatten, varying
+from reports.numbers import Scale, time_scale
+from reports.text import plain
+from reports.trials import CL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reports.trials import PointView, Record, SweepView
+
+COMPAT = "compat"
+STAGE_GROUP = "Throughput of each stage"
+MISSING = "missing"
+NO_FIGURE = "—"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell: what is read, and the exact value behind it (SI units)."""
+
+    text: str = NO_FIGURE
+    value: float | str | None = None
+    note: str = ""
+    """Second line: the 95 % interval, or why there is no figure."""
+    low: float | None = None
+    high: float | None = None
+    style: str = ""
+
+    @property
+    def sort(self) -> str:
+        """The sort key as text; empty sorts last."""
+        return "" if self.value is None else str(self.value)
+
+
+_Maker: TypeAlias = "Callable[[PointView], Cell]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, and what its values are in SI units."""
+
+    key: str
+    label: str
+    unit: str = ""
+    """Unit of the text, in the heading only."""
+    si: str = ""
+    """Unit of `Cell.value`."""
+    group: str = ""
+    number: bool = True
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of one point, or of one point and stage."""
+
+    point: PointView
+    subject: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def basis(self) -> str:
+        """How many iterations and processes the figures stand on."""
+        record = self.point.record(self.subject, "mean")
+        return f"n = {record.n:,}, P = {record.processes}" if record else ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows; `common` is what all points share and no column repeats."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    common: tuple[str, ...] = ()
+    groups: tuple[tuple[str, int], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        spans: list[tuple[str, int]] = []
+        for column in self.columns:
+            if spans and spans[-1][0] == column.group:
+                spans[-1] = (column.group, spans[-1][1] + 1)
+            else:
+                spans.append((column.group, 1))
+        object.__setattr__(self, "groups", tuple(spans))
+
+
+def number_cell(record: Record | None, scale: Scale, *, symmetric: bool) -> Cell:
+    """Return a figure with its interval, or the reason why there is none."""
+    if record is None:
+        return Cell(style=MISSING)
+    if record.estimate is None:
+        words, _, detail = (record.reason or "not available").partition(" (")
+        return Cell(text=words, note=f"({detail}" if detail else "", style=MISSING)
+    note = scale.interval(record.low, record.high)
+    if symmetric and record.half_width is not None:
+        note = f"± {scale.text(record.half_width)}"
+    return Cell(scale.text(record.estimate), record.estimate, note, record.low, record.high)
+
+
+def _records(points: Iterable[PointView], subject: str, statistic: str) -> list[Record]:
+    found = (point.record(subject, statistic) for point in points)
+    return [record for record in found if record is not None]
+
+
+def _scaled(scale: Scale, records: Iterable[Record]) -> Scale:
+    known = list(records)
+    return scale.with_decimals(
+        (record.half_width for record in known),
+        [record.estimate for record in known if record.estimate is not None],
+    )
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A column that shows one statistic of one subject."""
+
+    column: Column
+    subject: str
+    statistic: str
+    scale: Scale
+    symmetric: bool = False
+
+    def cell(self, point: PointView) -> Cell:
+        return number_cell(
+            point.record(self.subject, self.statistic), self.scale, symmetric=self.symmetric
+        )
+
+
+def latency_scale(sweep: SweepView, subject: str = "latency") -> Scale:
+    """Return the one time unit of a sweep, with the decimals its mean latencies support."""
+    means = _records(sweep.measured, "latency", "mean")
+    unit = time_scale(record.estimate for record in means)
+    return _scaled(unit, _records(sweep.measured, subject, "mean"))
+
+
+def _latency_figures(sweep: SweepView) -> list[_Figure]:
+    scale = latency_scale(sweep)
+    figures = [
+        _Figure(
+            Column(
+                "mean_s",
+                "mean",
+                scale.unit,
+                "s",
+                "Latency",
+                help="mean of process means with its 95 % interval",
+            ),
+            "latency",
+            "mean",
+            scale,
+            symmetric=True,
+        )
+    ]
+    for p in (50, 90, 99):
+        figures.append(
+            _Figure(
+                Column(
+                    f"p{p}_s",
+                    f"p{p}",
+                    scale.unit,
+                    "s",
+                    "Latency",
+                    help=f"the {p} % quantile with its distribution-free 95 % interval",
+                ),
+                "latency",
+                f"p{p}",
+                scale,
+            )
+        )
+    return figures
+
+
+def _compat_figures(sweep: SweepView) -> list[_Figure]:
+    scale = latency_scale(sweep)
+    return [
+        _Figure(
+            Column(
+                f"cl{p}_s",
+                f"cl{p}",
+                scale.unit,
+                "s",
+                COMPAT,
+                help="the original's rule over all steady iterations; it has no interval",
+            ),
+            "latency",
+            f"cl{p}",
+            scale,
+        )
+        for p in (50, 99)
+    ]
+
+
+def _rate_figures(sweep: SweepView) -> list[_Figure]:
+    figures = []
+    names = dict.fromkeys(name for point in sweep.measured for name in ("latency", *point.stages))
+    for subject in names:
+        found = _records(sweep.measured, subject, "items_per_s")
+        if not found:
+            continue
+        items = dict.fromkeys(
+            point.items_of(subject) for point in sweep.measured if subject in point.subjects
+        )
+        unit = f"{' or '.join(items)}/s"
+        whole = subject == "latency"
+        figures.append(
+            _Figure(
+                Column(
+                    f"{subject}_items_per_s",
+                    "whole" if whole else subject,
+                    unit,
+                    unit,
+                    "Throughput" if whole else STAGE_GROUP,
+                    help="valid items per second, ratio of sums",
+                ),
+                subject,
+                "items_per_s",
+                _scaled(Scale(unit), found),
+                symmetric=True,
+            )
+        )
+    return figures
+
+
+def _real_time_figures(sweep: SweepView) -> list[_Figure]:
+    columns = {
+        "x_realtime": Column(
+            "x_realtime",
+            "x real time",
+            "",
+            "1",
+            "Real time",
+            help="seconds of speech per second; higher is better",
+        ),
+        "rtf": Column(
+            "rtf",
+            "rtf",
+            "",
+            "1",
+            "Real time",
+            help="seconds of compute per second of speech; lower is better",
+        ),
+    }
+    return [
+        _Figure(column, "latency", key, _scaled(Scale(""), found), symmetric=True)
+        for key, column in columns.items()
+        if (found := _records(sweep.measured, "latency", key))
+    ]
+
+
+def state_cell(point: PointView) -> Cell:
+    """Return a point's status with its reason."""
+    return Cell(point.state, point.state, plain(point.reason or ""), style=f"state-{point.state}")
+
+
+def grade_cell(letter: str | None) -> Cell:
+    """Return a grade."""
+    return Cell(letter, letter, style=f"grade-{letter}") if letter else Cell(style=MISSING)
+
+
+def _count(record: Record | None, attribute: str) -> Cell:
+    value = getattr(record, attribute) if record is not None else None
+    return Cell(f"{value:,}", value) if value else Cell(style=MISSING)
+
+
+_CHOSEN = {
+    "backend": Column("backend", "backend", number=False),
+    "quant": Column("quant", "requested", group="Precision", number=False),
+    "bs": Column("bs", "batch", group="Input"),
+    "il": Column("il", "length", group="Input"),
+    "waveglow": Column("waveglow", "vocoder", number=False),
+    "devices": Column("devices", "device", number=False),
+}
+_ALWAYS = ("quant", "bs")
+
+
+def _choice_cell(point: PointView, key: str) -> Cell:
+    value = flatten(point.config).get(key)
+    if value is None:
+        return Cell(style=MISSING)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Cell(f"{value:,}", value)
+    text = plain(value if key in {"backend", "quant"} else describe(key, value))
+    return Cell(text, text)
+
+
+def _choice_columns(sweep: SweepView) -> list[str]:
+    differing = varying(sweep.points)
+    keys = [key for key in _CHOSEN if key in differing or key in _ALWAYS]
+    return keys + [key for key in differing if key not in _CHOSEN]
+
+
+def common_choices(sweep: SweepView) -> tuple[str, ...]:
+    """Return, in words, what was chosen alike for every point and is in no column."""
+    if not sweep.points:
+        return ()
+    shown = set(_choice_columns(sweep))
+    flat = flatten(sweep.points[0].config)
+    keys = [key for key in ("backend", "devices", "il", "waveglow", "model") if key in flat]
+    return tuple(plain(describe(key, flat[key])) for key in keys if key not in shown)
+
+
+def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
+    """Return one row per point, in the order of the plan.
+
+    Args:
+        sweep: the points.
+        compact: leave out what a page of very many points cannot carry; the points' own tables
+            and the exports have it.
+    """
+    whole, *by_stage = _rate_figures(sweep) or [None]
+    figures = [
+        *_latency_figures(sweep),
+        *([whole] if whole else []),
+        *_real_time_figures(sweep),
+        *_compat_figures(sweep),
+        *by_stage,
+    ]
+    makers: list[tuple[Column, _Maker]] = [
+        (Column("state", "status", number=False), state_cell),
+        (Column("grade", "grade", number=False), lambda point: grade_cell(point.grade)),
+        *_choice_makers(sweep),
+        *_COUNTS,
+        *((figure.column, figure.cell) for figure in figures),
+    ]
+    if compact:
+        makers = [
+            (column, make)
+            for column, make in makers
+            if column.key not in _LEFT_OUT and column.group != STAGE_GROUP
+        ]
+    return Table(
+        columns=tuple(column for column, _ in makers),
+        rows=tuple(
+            Row(point, "latency", tuple(make(point) for _, make in makers))
+            for point in sweep.points
+        ),
+        common=common_choices(sweep),
+    )
+
+
+_COUNTS: tuple[tuple[Column, _Maker], ...] = (
+    (
+        Column("n", "n", group="Samples", help="steady iterations"),
+        lambda point: _count(point.record("latency", "mean"), "n"),
+    ),
+    (
+        Column("processes", "P", group="Samples", help="fresh processes"),
+        lambda point: _count(point.record("latency", "mean"), "processes"),
+    ),
+)
+_LEFT_OUT = frozenset({"effective", "processes", "p90_s", "cl50_s", "cl99_s", "rtf", "x_realtime"})
+
+
+def _choice_makers(sweep: SweepView) -> list[tuple[Column, _Maker]]:
+    makers: list[tuple[Column, _Maker]] = []
+    for key in _choice_columns(sweep):
+        column = _CHOSEN.get(key) or Column(key, key.rpartition(".")[2].replace("_", " "))
+        makers.append((column, partial(_choice_cell, key=key)))
+        if key == "quant":
+            makers.append((_EFFECTIVE, _effective_cell))
+    return makers
+
+
+_EFFECTIVE = Column(
+    "effective",
+    "effective",
+    group="Precision",
+    number=False,
+    help="read back from the runtime after loading",
+)
+
+
+def _effective_cell(point: PointView) -> Cell:
+    text = precision_text(point.document)
+    return Cell(text, text) if text else Cell(style=MISSING)
+
+
+_STAGE_STATISTICS = (
+    ("mean", "Latency"),
+    ("p50", "Latency"),
+    ("p90", "Latency"),
+    ("p95", "Latency"),
+    ("p99", "Latency"),
+    ("max", "Latency"),
+    *((f"cl{p}", COMPAT) for p in CL),
+)
+
+
+def stage_columns(scale: Scale) -> tuple[Column, ...]:
+    """Return the columns of the stage tables; times share one unit."""
+    return (
+        Column("grade", "grade", number=False),
+        *(Column(f"{key}_s", key, scale.unit, "s", group) for key, group in _STAGE_STATISTICS),
+        Column("items_per_s", "valid", "items/s", "items/s", "Throughput"),
+        Column("items_padded_per_s", "padded", "items/s", "items/s", "Throughput"),
+    )
+
+
+def stage_row(point: PointView, subject: str, times: Scale, rates: Scale) -> Row:
+    """Return the figures of one stage, or of the whole, of one point."""
+    cells = [
+        number_cell(point.record(subject, key), times, symmetric=key == "mean")
+        for key, _ in _STAGE_STATISTICS
+    ]
+    cells += [
+        number_cell(point.record(subject, key), rates, symmetric=True)
+        for key in ("items_per_s", "items_padded_per_s")
+    ]
+    mean = point.record(subject, "mean")
+    return Row(point, subject, (grade_cell(mean.letter if mean else None), *cells))
+
+
+@dataclass(frozen=True)
+class StageGroup:
+    """The rows of one stage over all points: figures that can be compared at a glance."""
+
+    subject: str
+    title: str
+    items: str
+    table: Table
+
+
+def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGroup]:
+    """Return one table per stage, the whole first, for the given points of a sweep."""
+    groups = []
+    for subject in dict.fromkeys(name for point in points for name in point.subjects):
+        having = [point for point in points if subject in point.subjects]
+        times = latency_scale(sweep, subject)
+        rates = _scaled(Scale(""), _records(having, subject, "items_per_s"))
+        rows = tuple(stage_row(point, subject, times, rates) for point in having)
+        items = " or ".join(dict.fromkeys(point.items_of(subject) for point in having))
+        groups.append(
+            StageGroup(subject, subject_title(subject), items, Table(stage_columns(times), rows))
+        )
+    order = {"latency": 0, "tacotron2": 1}
+    return sorted(groups, key=lambda group: order.get(group.subject, 2))
+
+
+def subject_title(subject: str) -> str:
+    """Return what a subject is called on the page."""
+    known = {"latency": "Whole pipeline", "tacotron2": "Tacotron 2, without the vocoder"}
+    return known.get(subject, subject.capitalize())

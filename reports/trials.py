@@ -1,0 +1,230 @@
+"""What a page reads: the trials of a sweep, as views over their result documents.
+
+A view adds names and the tolerance for what an unfinished trial lacks; it never computes a
+figure. Every number comes from `summary`, or is drawn from the raw columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+CL = (50, 90, 95, 99, 100)
+"""The shares of the original's cl rule."""
+STATES = ("ok", "skipped", "failed", "timeout", "interrupted")
+UNPLANNED = "not measured"
+_GRADES = "ABCDF"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One statistic of one subject, as the result file holds it."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    processes: int
+    unit: str
+    better: str
+    reason: str | None
+    letter: str | None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval; None when it has no two ends."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / 2
+
+
+def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
+    low, high = raw.get("ci95") or (None, None)
+    shown = raw.get("displayable", True)
+    return Record(
+        estimate=raw.get("estimate") if shown else None,
+        low=low if shown else None,
+        high=high if shown else None,
+        n=raw.get("n") or 0,
+        processes=raw.get("p_processes") or 0,
+        unit=raw.get("unit", ""),
+        better=raw.get("better", ""),
+        reason=raw.get("reason"),
+        letter=None if grade is None else grade.get("letter"),
+    )
+
+
+@dataclass(frozen=True)
+class PointView:
+    """One point and its latest trial; `path` is None for a point that was only planned."""
+
+    document: Mapping[str, Any] = field(repr=False)
+    path: str | None = None
+    """The result file, relative to the sweep's folder."""
+    sha256: str | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """The point's id, reduced to what may stand in an HTML id."""
+        return re.sub(r"[^0-9A-Za-z_-]", "_", str(self.document["point"]["id"]))
+
+    @property
+    def name(self) -> str:
+        """The name for people; any text at all."""
+        return str(self.document["point"].get("name") or self.id)
+
+    @property
+    def anchor(self) -> str:
+        """The id of the point's section on the page."""
+        return f"point-{self.id}"
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """What was chosen for this point."""
+        found: Mapping[str, Any] = self.document["point"].get("config") or {}
+        return found
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`, or `UNPLANNED`."""
+        return str((self.document.get("status") or {}).get("state") or UNPLANNED)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the state is not ok."""
+        reason = (self.document.get("status") or {}).get("reason")
+        return None if reason is None else str(reason)
+
+    @property
+    def backend(self) -> str:
+        """The backend's name."""
+        return str((self.config.get("backend") or {}).get("name", "unknown"))
+
+    @property
+    def quant(self) -> str:
+        """The requested precision mode."""
+        return str(self.config.get("quant", "unknown"))
+
+    @property
+    def batch(self) -> int:
+        """Utterances per iteration."""
+        return int(self.config.get("bs") or 0)
+
+    @cached_property
+    def summary(self) -> Mapping[str, Any]:
+        """The stored statistics by key."""
+        found: Mapping[str, Any] = self.document.get("summary") or {}
+        return found
+
+    @cached_property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that ran, in pipeline order."""
+        named = (str(stage["name"]) for stage in self.document.get("stages") or ())
+        return tuple(name for name in named if f"{name}.mean" in self.summary)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The whole, Tacotron 2 alone where a vocoder follows, then every stage."""
+        part = ("tacotron2",) if "waveglow" in self.stages else ()
+        return ("latency", *part, *self.stages) if self.summary else ()
+
+    def record(self, subject: str, statistic: str) -> Record | None:
+        """Return one statistic; None when the file has no such record."""
+        key = f"{subject}.{statistic}"
+        raw = self.summary.get(key)
+        return None if raw is None else _record(raw, (self.document.get("grade") or {}).get(key))
+
+    @property
+    def grade(self) -> str | None:
+        """The grade of mean latency, the point's headline figure."""
+        found = (self.document.get("grade") or {}).get("latency.mean") or {}
+        letter = found.get("letter")
+        return letter if letter in tuple(_GRADES) else None
+
+    @property
+    def grade_reasons(self) -> Sequence[Mapping[str, Any]]:
+        """Why the grade is not better, each with a code and advice."""
+        found = (self.document.get("grade") or {}).get("latency.mean") or {}
+        reasons: Sequence[Mapping[str, Any]] = found.get("reasons") or ()
+        return reasons
+
+    @property
+    def processes(self) -> Sequence[Mapping[str, Any]]:
+        """The processes with at least one stored iteration."""
+        return [p for p in self.document.get("processes") or () if self._length(p)]
+
+    @staticmethod
+    def _length(process: Mapping[str, Any]) -> int:
+        return len((process.get("columns") or {}).get("latency_ns") or ())
+
+    def items_of(self, subject: str) -> str:
+        """Return the name of what a subject produces, such as `mel frames`."""
+        produced = {s["name"]: s.get("produces") for s in self.document.get("stages") or ()}
+        stage = subject
+        if subject == "tacotron2":
+            stage = "postnet"
+        elif subject == "latency":
+            stage = self.stages[-1] if self.stages else ""
+        key = produced.get(stage) or ""
+        return str((self.document.get("items") or {}).get(key, key.replace("_", " ")))
+
+    @property
+    def synthetic(self) -> str | None:
+        """The label of synthetic weights; None when they were trained ones."""
+        weights = self.document.get("weights") or {}
+        if weights.get("kind") != "synthetic":
+            return None
+        return str(weights.get("label") or "synthetic weights")
+
+    @property
+    def severity(self) -> tuple[int, int, str]:
+        """Sort key: what most needs a look comes first."""
+        states = {"failed": 0, "timeout": 0, "interrupted": 1}
+        grades = {"F": 0, "D": 1, None: 2, "C": 3, "B": 4, "A": 5}
+        return (states.get(self.state, 2), grades.get(self.grade, 2), self.name)
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """The points of one command, in the order they were planned."""
+
+    name: str
+    points: tuple[PointView, ...]
+    sweep: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    problems: tuple[str, ...] = ()
+    """Result files that could not be read, one line each."""
+
+    @property
+    def measured(self) -> tuple[PointView, ...]:
+        """The points that have figures."""
+        return tuple(point for point in self.points if point.summary)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that made the results, each once."""
+        found = [str(self.sweep.get("command") or "")]
+        found += [
+            str((point.document.get("provenance") or {}).get("command") or "")
+            for point in self.points
+        ]
+        return tuple(dict.fromkeys(command for command in found if command))
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """Short names of the points by id: only what tells them apart."""
+        from reports.labels import short_labels  # noqa: PLC0415 - labels reads views
+
+        return short_labels(self.points)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as `sha256sum` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
