@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Type
 
 from backends.base import Backend, BackendError, UsageError
 
@@ -39,38 +39,34 @@ class Plugin(NamedTuple):
     distribution: str
 
 
-def _installed() -> Iterator[Tuple[str, Any]]:
-    """Yield (distribution and version, its entry points as (group, name, target))."""
+def _declared() -> Iterator[Plugin]:
+    """Yield the entry points of the group, of every distribution on the path."""
     for module in ("importlib.metadata", "importlib_metadata"):
         try:
             metadata = importlib.import_module(module)
         except ImportError:
             continue
         for found in metadata.distributions():
-            label = f"{found.metadata['Name']} {found.version}"
-            yield label, [(point.group, point.name, point.value) for point in found.entry_points]
+            for point in found.entry_points:
+                if point.group == GROUP:
+                    label = f"{found.metadata['Name']} {found.version}"
+                    yield Plugin(point.name, point.value, label)
         return
     try:
         resources = importlib.import_module("pkg_resources")
     except ImportError:
         return
     for found in resources.working_set:
-        declared = found.get_entry_map(GROUP).values()
-        yield (
-            f"{found.project_name} {found.version}",
-            [(GROUP, point.name, str(point).partition("=")[2].strip()) for point in declared],
-        )
+        for point in found.get_entry_map(GROUP).values():
+            target = str(point).partition("=")[2].strip()
+            yield Plugin(point.name, target, f"{found.project_name} {found.version}")
 
 
 def plugins() -> List[Plugin]:
     """Return the entry points of the group, sorted; a path listed twice counts once."""
-    found = {
-        Plugin(name, target.split("[")[0].strip(), distribution)
-        for distribution, points in _installed()
-        for group, name, target in points
-        if group == GROUP
-    }
-    return sorted(found)
+    return sorted(
+        {plugin._replace(target=plugin.target.split("[")[0].strip()) for plugin in _declared()}
+    )
 
 
 def entries(find: Callable[[], List[Plugin]] = plugins) -> List[Entry]:
@@ -114,11 +110,10 @@ def find(name: str, listed: Optional[List[Entry]] = None) -> Type[Backend]:
         UsageError: no backend has that name; the text lists those there are.
         BackendError: it is declared but cannot be imported.
     """
-    usable = {
-        entry.name: entry
-        for entry in (entries() if listed is None else listed)
-        if entry.hidden is None
-    }
+    if listed is None:
+        # Built-in backends win, so one of them needs no look at what else is installed.
+        listed = entries(list if name in BUILT_IN else plugins)
+    usable = {entry.name: entry for entry in listed if entry.hidden is None}
     if name not in usable:
         close = difflib.get_close_matches(name, usable, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +19,48 @@ NO_BACKEND = registry.Plugin("odd", "json:JSONDecoder", "odd 2")
 GOOD = registry.Plugin("other", "backends.fake:FakeBackend", "other 3")
 
 
+TOY = types.SimpleNamespace(
+    project_name="toy-bench",
+    version="1.5",
+    get_entry_map=lambda group: {"toy": Point("toy", group)},
+)
+
+
+class Point:
+    """An entry point as pkg_resources has it: its text is the line it was declared by."""
+
+    def __init__(self, name: str, group: str) -> None:
+        assert group == "harness.backends"
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name} = backends.fake:FakeBackend"
+
+
 def listed(*plugins: registry.Plugin) -> list[registry.Entry]:
     return registry.entries(lambda: list(plugins))
 
 
-def test_built_in_backends_are_found_without_importing_the_others() -> None:
+def test_built_in_backend_is_found_without_a_look_at_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(registry, "_declared")
     assert registry.find("fake") is FakeBackend
+
+
+@pytest.mark.parametrize(
+    "absent", [("importlib.metadata",), ("importlib.metadata", "pkg_resources")]
+)
+def test_interpreter_without_metadata_still_has_the_built_in_backends(
+    absent: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*absent, "importlib_metadata"):
+        monkeypatch.setitem(sys.modules, name, None)
+    if "pkg_resources" not in absent:
+        monkeypatch.setitem(sys.modules, "pkg_resources", types.SimpleNamespace(working_set=[TOY]))
+    found = {entry.name: entry.origin for entry in registry.entries()}
+    assert found["fake"] == found["onnxruntime"] == "built-in"
+    assert found.get("toy") == (None if "pkg_resources" in absent else "toy-bench 1.5")
 
 
 def test_unknown_name_lists_what_exists_and_the_closest() -> None:
