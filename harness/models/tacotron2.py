@@ -19,6 +19,7 @@ from harness.models.pipeline import (
     Stage,
     TensorSpec,
 )
+from harness.models.sizes import BY_NAME
 
 HOP_SAMPLES = 256
 SAMPLING_RATE_HZ = 22_050
@@ -139,4 +140,16 @@ def pipeline(widths: Widths | None = None, *, max_steps: int = MAX_FRAMES) -> Pi
         },
         audio=AudioFormat(SAMPLING_RATE_HZ, HOP_SAMPLES),
         vocoder="waveglow",
+    )
+
+
+def build(model: str) -> Pipeline:
+    """Return the pipeline of a model size: "full" or "tiny".
+
+    Raises:
+        KeyError: there is no such size.
+    """
+    sizes = BY_NAME[model]
+    return pipeline(
+        Widths(encoder=sizes.encoder, attention=sizes.attention, rnn=sizes.rnn, mel=sizes.mel)
     )

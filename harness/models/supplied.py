@@ -1,0 +1,125 @@
+"""Model files somebody else wrote: are they readable, and do they keep the contract?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError
+from harness.models.synthetic import SEED_KEY, WEIGHTS_KEY, label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from harness.models.pipeline import Stage, TensorSpec
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Return what the file says of itself.
+
+    Raises:
+        UsageError: the file cannot be read as an ONNX model.
+    """
+    return {prop.key: prop.value for prop in _load(path).metadata_props}
+
+
+def _load(path: Path) -> Any:
+    import onnx  # noqa: PLC0415 - heavy
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    try:
+        size = path.stat().st_size
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except DecodeError as error:
+        raise UsageError(
+            f"{path}: {size:,} bytes that are not a whole ONNX model (truncated, or another kind "
+            "of file); copy or export it again"
+        ) from error
+    if not model.graph.node:
+        raise UsageError(f"{path}: {size:,} bytes without a graph in them; copy or export it again")
+    return model
+
+
+def _declared(values: Iterable[Any]) -> dict[str, tuple[int, str]]:
+    from onnx import helper  # noqa: PLC0415 - heavy
+
+    found = {}
+    for value in values:
+        kind = value.type.tensor_type
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name if kind.elem_type else "?"
+        found[value.name] = (len(kind.shape.dim), dtype)
+    return found
+
+
+def _compare(path: Path, what: str, specs: Iterable[TensorSpec], found: Mapping[str, Any]) -> None:
+    for spec in specs:
+        if spec.name not in found:
+            raise UsageError(
+                f"{path}: {what} '{spec.name}' is missing; found {', '.join(found) or 'none'}; "
+                "the names must be those of NVIDIA's exporter"
+            )
+        rank, dtype = found[spec.name]
+        if rank and rank != len(spec.dims):
+            raise UsageError(
+                f"{path}: {what} '{spec.name}' has {rank} dimensions, the contract "
+                f"{len(spec.dims)}; export it again with NVIDIA's exporter"
+            )
+        allowed = {spec.dtype} | ({"int32", "int64"} if spec.dtype == "int64" else set())
+        if dtype not in allowed:
+            raise UsageError(
+                f"{path}: {what} '{spec.name}' is {dtype}, the contract {spec.dtype}; export it in "
+                "float32: the quant mode chooses the precision"
+            )
+
+
+def check(path: Path, stage: Stage) -> dict[str, str]:
+    """Check a stage's file against the contract and return its metadata.
+
+    Raises:
+        UsageError: the file is unreadable, invalid, or lacks a tensor the stage needs.
+    """
+    import onnx  # noqa: PLC0415 - heavy
+
+    model = _load(path)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(f"{path}: not a valid ONNX model ({first}); export it again") from error
+    constants = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    declared = _declared(inputs)
+    _compare(path, "input", stage.inputs, declared)
+    extra = set(declared) - {spec.name for spec in stage.inputs}
+    if extra:
+        raise UsageError(
+            f"{path}: unknown input {', '.join(sorted(extra))}; the {stage.name} takes "
+            f"{', '.join(spec.name for spec in stage.inputs)}"
+        )
+    needed = [spec for spec in stage.outputs if spec.name != "lens"]
+    _compare(path, "output", needed, _declared(model.graph.output))
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
+def weights_of(about: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the weights record of files, by what their metadata says.
+
+    Args:
+        about: metadata of each stage's file.
+    """
+    kinds = {facts.get(WEIGHTS_KEY, "supplied") for facts in about.values()}
+    if kinds == {"supplied"}:
+        return {"kind": "supplied", "seed": None, "label": "supplied weights"}
+    if len(kinds) > 1:
+        said = ", ".join(
+            f"{stage} {facts.get(WEIGHTS_KEY, 'supplied')}" for stage, facts in about.items()
+        )
+        kind = "synthetic" if "synthetic" in kinds else "mixed"
+        return {"kind": kind, "seed": None, "label": f"partly synthetic weights ({said})"}
+    (kind,) = kinds
+    seeds = {facts.get(SEED_KEY) for facts in about.values()}
+    seed = int(next(iter(seeds)) or 0) if len(seeds) == 1 and None not in seeds else None
+    name = label(seed) if kind == "synthetic" and seed is not None else f"{kind} weights"
+    return {"kind": kind, "seed": seed, "label": name}

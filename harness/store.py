@@ -1,0 +1,221 @@
+"""Model files found, written and kept: the cache, and the user's own folder of ONNX files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError
+from harness.models import forms, supplied, synthetic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.models.pipeline import Pipeline
+
+    Notify = Callable[[str], None]
+
+MANIFEST = "manifest.json"
+BLOCK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class ResolvedModels:
+    """The file of each stage, and what all of them say of their weights."""
+
+    models: Mapping[str, Mapping[str, Any]]
+    weights: Mapping[str, Any]
+
+
+def cache_folder() -> Path:
+    """Return the folder for everything that can be made again."""
+    import platformdirs  # noqa: PLC0415 - only when something is cached
+
+    return Path(platformdirs.user_cache_dir("harness", appauthor=False))
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def resolve_models(
+    pipeline: Pipeline, *, model: str, models_dir: Path | None, seed: int, notify: Notify
+) -> ResolvedModels:
+    """Return the model file of each stage that runs.
+
+    Without a folder, or with one that holds none of the files, synthetic weights are written once
+    and reused; a folder that holds them is used as it is.
+
+    Args:
+        pipeline: the stages that run; the files of others are not touched.
+        model: "full" or "tiny", for synthetic weights.
+        models_dir: the user's folder.
+        seed: of the synthetic weights.
+        notify: told what takes time, and what a reader should know.
+
+    Raises:
+        UsageError: the folder is missing, unreadable or incomplete, or a file breaks the contract.
+    """
+    if models_dir is None:
+        return _synthetic(pipeline, model, cache_folder() / "models", seed, notify)
+    present = _present(pipeline, models_dir)
+    missing = [name for name in pipeline.models() if name not in present]
+    if present and missing:
+        raise UsageError(
+            f"models_dir={models_dir}: {', '.join(missing)} missing beside {', '.join(present)}; "
+            "add the missing files, or name an empty folder to have synthetic ones written"
+        )
+    if not present:
+        notify(f"models_dir={models_dir} holds no models: synthetic weights are kept there")
+        return _synthetic(pipeline, model, models_dir, seed, notify)
+    about = {
+        stage.name: supplied.check(models_dir / stage.model, stage) for stage in pipeline.stages
+    }
+    return ResolvedModels(_described(pipeline, models_dir), supplied.weights_of(about))
+
+
+def _present(pipeline: Pipeline, folder: Path) -> list[str]:
+    try:
+        found = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"models_dir={folder}: there is no such folder; create it, or leave the key out to use "
+            "synthetic weights from the cache"
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"models_dir={folder}: cannot be read ({error.strerror}); name a readable folder"
+        ) from error
+    return [name for name in pipeline.models() if name in found]
+
+
+def _described(
+    pipeline: Pipeline, folder: Path, known: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    models = {}
+    for stage in pipeline.stages:
+        path = folder / stage.model
+        step = folder / stage.loop.step_model if stage.loop else None
+        models[stage.name] = {
+            "file": stage.model,
+            "path": str(path.resolve()),
+            "sha256": known[stage.model] if known else sha256(path),
+            "bytes": path.stat().st_size,
+            "form": "float32",
+            "step_path": str(step.resolve()) if step and step.is_file() else None,
+        }
+    return models
+
+
+def _synthetic(
+    pipeline: Pipeline, model: str, root: Path, seed: int, notify: Notify
+) -> ResolvedModels:
+    folder = root / synthetic.recipe(model, seed)
+    label = synthetic.label(seed)
+    hashes = _whole(folder, pipeline.models()) if folder.exists() else None
+    if folder.exists() and hashes is None:
+        notify(f"{folder} does not match its manifest: written again")
+        shutil.rmtree(folder)
+    if hashes is None:
+        _write(folder, model, seed, notify)
+        hashes = _whole(folder, pipeline.models())
+        if hashes is None:
+            raise UsageError(f"{folder}: files change while they are used; is the disk sound?")
+    weights = {"kind": "synthetic", "seed": seed, "label": label}
+    return ResolvedModels(_described(pipeline, folder, hashes), weights)
+
+
+def _whole(folder: Path, names: tuple[str, ...]) -> dict[str, str] | None:
+    """Return the hashes of the files named when all match the manifest, else None."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        found = {name: sha256(folder / name) for name in names}
+    except (OSError, ValueError):
+        return None
+    return found if all(manifest.get(name) == digest for name, digest in found.items()) else None
+
+
+def _write(folder: Path, model: str, seed: int, notify: Notify) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as temporary:
+            made = Path(temporary, "models")
+            made.mkdir()
+            synthetic.write(made, model, seed, notify)
+            hashes = {path.name: sha256(path) for path in sorted(made.iterdir())}
+            (made / MANIFEST).write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
+            if not folder.exists():
+                made.rename(folder)
+    except OSError as error:
+        # Another process may have put the same files there first; they are checked next.
+        if not folder.exists():
+            raise UsageError(
+                f"{folder}: models cannot be written ({error.strerror}); name another folder with "
+                "models_dir, or set XDG_CACHE_HOME"
+            ) from error
+
+
+def in_form(model: Mapping[str, Any], form: str, notify: Notify) -> dict[str, Any]:
+    """Return a stage's model in the form a backend asks for, prepared once and reused.
+
+    Raises:
+        UsageError: the form is unknown, or the file cannot be written.
+    """
+    if form == model["form"]:
+        return dict(model)
+    if form not in forms.FORMS:
+        raise UsageError(f"the backend asks for models in form '{form}', which is not known here")
+    writer = hashlib.sha256(Path(forms.__file__).read_bytes()).hexdigest()
+    key = hashlib.sha256(f"{model['sha256']} {form} {writer}".encode()).hexdigest()[:16]
+    target = cache_folder() / "forms" / f"{Path(model['file']).stem}-{form}-{key}.onnx"
+    record = target.with_suffix(".sha256")
+    digest = _recorded(target, record)
+    if digest is None:
+        notify(f"preparing {model['file']} in form {form}")
+        digest = _prepare(Path(model["path"]), form, target, record)
+    return {
+        **model,
+        "path": str(target),
+        "sha256": digest,
+        "bytes": target.stat().st_size,
+        "form": form,
+        "source_sha256": model["sha256"],
+    }
+
+
+def _recorded(target: Path, record: Path) -> str | None:
+    try:
+        known = record.read_text().strip()
+        return known if sha256(target) == known else None
+    except OSError:
+        return None
+
+
+def _prepare(source: Path, form: str, target: Path, record: Path) -> str:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
+            made = Path(temporary, target.name)
+            forms.write(source, form, made)
+            digest = sha256(made)
+            noted = Path(temporary, record.name)
+            noted.write_text(digest + "\n")
+            os.replace(made, target)  # noqa: PTH105 - the atomic replacement, by its name
+            os.replace(noted, record)  # noqa: PTH105
+    except OSError as error:
+        raise UsageError(
+            f"{target}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder with "
+            "room"
+        ) from error
+    return digest
