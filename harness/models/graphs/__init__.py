@@ -1,1 +1,1 @@
-"""ONNX graphs written from arrays; the names and shapes are those of NVIDIA's exporter."""
+"""ONNX graphs written node by node from numpy arrays."""

@@ -1,100 +1,110 @@
-"""A small writer for ONNX graphs: nodes are added in order, constants become initializers."""
+"""A small writer of ONNX graphs: nodes, weights, inputs and outputs under readable names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from onnx import GraphProto, ModelProto
 
 OPSET = 11
-"""What NVIDIA's decoder and vocoder files declare; MagicMind's parser is known to take it."""
+"""What the exporter's decoder and WaveGlow use, and the least that has the Loop we need."""
 IR_VERSION = 6
-"""The intermediate representation of opset 11's time, so that old runtimes read the files."""
+"""The ONNX file version of the same age (ONNX 1.6), which old runtimes read."""
+PRODUCER = "tts-harness"
 
-DTYPES = {
-    "float32": TensorProto.FLOAT,
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "bool": TensorProto.BOOL,
-}
+Dims = tuple[int | str, ...]
 
 
-def value(name: str, dims: Sequence[int | str | None], dtype: str = "float32") -> Any:
-    """Return the declaration of a graph input or output."""
-    return helper.make_tensor_value_info(name, DTYPES[dtype], list(dims))
+class GraphBuilder:
+    """Collects one graph; `scope` keeps the names of a Loop body apart from those around it."""
 
-
-def tensor(name: str, array: NDArray[np.generic]) -> onnx.TensorProto:
-    """Return an array as an initializer, its bytes stored raw."""
-    proto = TensorProto()
-    proto.name = name
-    proto.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
-    proto.dims.extend(array.shape)
-    proto.raw_data = np.ascontiguousarray(array).tobytes()
-    return proto
-
-
-class Graph:
-    """Collects nodes and initializers; every method returns the names it made."""
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, scope: str = "") -> None:
         self.name = name
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, onnx.TensorProto] = {}
-        self._count = 0
+        self.scope = scope
+        self._nodes: list[Any] = []
+        self._weights: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
 
-    def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
-        """Store an array under a name, once, and return the name."""
-        if name not in self._initializers:
-            self._initializers[name] = tensor(name, np.asarray(array, dtype))
+    def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output and return the output's name."""
+        return self.ops(kind, inputs, [out or self._fresh(kind)], **attributes)[0]
+
+    def ops(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> Sequence[str]:
+        """Add a node with the named outputs ("" leaves one out) and return their names."""
+        from onnx import helper  # noqa: PLC0415 - slow to import, and only needed to write
+
+        name = f"{self.scope}{next(filter(None, outputs))}"
+        self._nodes.append(helper.make_node(kind, inputs, outputs, name=name, **attributes))
+        return outputs
+
+    def weight(self, name: str, array: np.ndarray[Any, Any]) -> str:
+        """Add an array as an initializer and return its name."""
+        from onnx import TensorProto, helper  # noqa: PLC0415 - as above
+
+        full = f"{self.scope}{name}"
+        self._weights[full] = TensorProto(
+            name=full,
+            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+            dims=array.shape,
+            raw_data=np.ascontiguousarray(array).tobytes(),
+        )
+        return full
+
+    def ints(self, *values: int) -> str:
+        """Return the name of a constant int64 vector."""
+        name = "ints_" + "_".join(str(value).replace("-", "minus") for value in values)
+        return self.weight(name, np.array(values, np.int64))
+
+    def scalar(self, value: float, dtype: type[np.generic] = np.float32) -> str:
+        """Return the name of a constant scalar."""
+        array = np.array(value, dtype)
+        text = str(value).replace("-", "minus").replace(".", "_")
+        return self.weight(f"{array.dtype}_{text}", array)
+
+    def input(self, name: str, dtype: str, dims: Dims) -> str:
+        """Declare an input, in order, and return its name."""
+        self._inputs.append(_value(name, dtype, dims))
         return name
 
-    def add(self, op: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output and return its name."""
-        return self.many(op, inputs, [name or self._fresh(op)], **attributes)[0]
+    def output(self, name: str, dtype: str, dims: Dims) -> None:
+        """Declare a tensor to be an output, in order."""
+        self._outputs.append(_value(name, dtype, dims))
 
-    def many(
-        self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
-    ) -> list[str]:
-        """Add a node with the outputs named; an empty name leaves an output out."""
-        self._count += 1
-        node = helper.make_node(
-            op, list(inputs), list(outputs), name=f"{op}_{self._count}", **attributes
-        )
-        self._nodes.append(node)
-        return list(outputs)
-
-    def split(self, source: str, sizes: Sequence[int], axis: int) -> list[str]:
-        """Cut a tensor along an axis into parts of the sizes given."""
-        outputs = [self._fresh("Split") for _ in sizes]
-        return self.many("Split", [source], outputs, axis=axis, split=list(sizes))
-
-    def _fresh(self, op: str) -> str:
-        self._count += 1
-        return f"{op.lower()}_{self._count}_out"
-
-    def graph(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> onnx.GraphProto:
+    def graph(self) -> GraphProto:
         """Return the finished graph."""
+        from onnx import helper  # noqa: PLC0415 - as above
+
         return helper.make_graph(
-            self._nodes, self.name, list(inputs), list(outputs), list(self._initializers.values())
+            self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
         )
 
-    def model(
-        self, inputs: Sequence[Any], outputs: Sequence[Any], metadata: Mapping[str, str]
-    ) -> onnx.ModelProto:
-        """Return the finished graph as a model that says where its weights come from."""
-        made = helper.make_model(
-            self.graph(inputs, outputs),
+    def model(self, metadata: Mapping[str, str]) -> ModelProto:
+        """Return the graph as a model that carries `metadata` in its metadata_props."""
+        from onnx import helper  # noqa: PLC0415 - as above
+
+        model = helper.make_model(
+            self.graph(),
+            producer_name=PRODUCER,
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
-            producer_name="harness",
         )
-        helper.set_model_props(made, dict(metadata))
-        return made
+        helper.set_model_props(model, dict(metadata))
+        return model
+
+    def _fresh(self, kind: str) -> str:
+        return f"{self.scope}{kind.lower()}_{len(self._nodes)}"
+
+
+def _value(name: str, dtype: str, dims: Dims) -> Any:
+    from onnx import helper  # noqa: PLC0415 - as above
+
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return helper.make_tensor_value_info(name, element, list(dims))
