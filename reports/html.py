@@ -19,6 +19,10 @@ def _asset(name: str) -> str:
     return resources.files("reports").joinpath("templates", name).read_text("utf-8")
 
 
+def _plain_lines(text: str) -> str:
+    return "\n".join(plain(line) for line in text.splitlines())
+
+
 def _capfirst(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -43,7 +47,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": plain, "capfirst": _capfirst, "sentence": _sentence}
+    environment.filters |= {
+        "plain": plain,
+        "plain_lines": _plain_lines,
+        "capfirst": _capfirst,
+        "sentence": _sentence,
+    }
     return environment
 
 

@@ -62,8 +62,8 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
-def _all_short(values: Iterable[float]) -> list[float | None]:
-    return [_short(value) for value in values]
+def _all_short(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
 
 
 def _point(point: PointView) -> dict[str, Any]:
@@ -94,14 +94,14 @@ def _point(point: PointView) -> dict[str, Any]:
     }
 
 
-def _quantiles(point: PointView) -> list[list[float | None]]:
+def _quantiles(point: PointView) -> list[list[float]]:
     import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
 
     samples = steady(point)
     if not samples:
         return []
     values = np.quantile(np.concatenate(samples), _QUANTILES, method="median_unbiased")
-    return [_all_short(_QUANTILES), _all_short(values)]
+    return [_all_short(_QUANTILES), _all_short(values.tolist())]
 
 
 def _series(point: PointView) -> list[dict[str, Any]]:
@@ -115,9 +115,9 @@ def _series(point: PointView) -> list[dict[str, Any]]:
                 "process": process.get("index"),
                 "n": len(values),
                 "warmup": warm_up(process),
-                "least": _all_short(rows[:, 0]),
-                "median": _all_short(rows[:, 1]),
-                "largest": _all_short(rows[:, 2]),
+                "least": _all_short(rows[:, 0].tolist()),
+                "mean": _all_short(rows[:, 1].tolist()),
+                "largest": _all_short(rows[:, 2].tolist()),
             }
         )
     return found

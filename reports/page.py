@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports import facts, findings, published
 from reports.figures import percentiles, scaling, series, stages
+from reports.figures.canvas import style
 from reports.numbers import seconds_text
 from reports.table import Table, points_table, stage_tables
 from reports.text import plain
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_DETAILED = 24
 """Points that get figures and tables of their own without a script."""
+DETAILED_IF_COMPACT = 6
+"""The same on a page of very many points."""
 OPEN_UP_TO = 6
 """Sweeps of at most this many points show every point opened."""
 COMPACT_FROM = 100
@@ -76,7 +79,14 @@ class Page:
     method: Sequence[Fact]
     commands: Sequence[str]
     commit: str
-    files: Sequence[tuple[str, str]]
+    checksums: str
+    """Lines as `sha256sum` prints and checks them."""
+    files: int
+
+    @property
+    def compact(self) -> bool:
+        """True when the points table is cut down to what a browser carries easily."""
+        return len(self.points.rows) > COMPACT_FROM
 
     @property
     def has_stage_columns(self) -> bool:
@@ -86,6 +96,11 @@ class Page:
 
 def build(sweep: SweepView) -> Page:
     """Return the page of a sweep: any number of points, in any state."""
+    with style():
+        return _build(sweep)
+
+
+def _build(sweep: SweepView) -> Page:
     from harness import __version__ as version  # noqa: PLC0415 - read where it is shown
 
     detailed = _detailed(sweep.points)
@@ -114,17 +129,18 @@ def build(sweep: SweepView) -> Page:
         limits=findings.grade_limits(sweep),
         measured=len(sweep.measured),
         points=points_table(sweep, compact=len(sweep.points) > COMPACT_FROM),
-        figures_note=_figures_note(left_out),
-        stages_note=_stages_note(left_out),
+        figures_note=_figures_note(len(detailed), left_out),
+        stages_note=_stages_note(len(detailed), left_out),
         published_note=published.closest_sentence(comparison) if comparison else "",
-        details_note=_details_note(left_out),
-        further=[point for point in sweep.points if point not in detailed] if left_out else [],
+        details_note=_details_note(len(detailed), left_out),
+        further=_without(sweep.points, detailed),
         environment=facts.environment_groups(sweep),
         changed=facts.changed_keys(sweep),
         method=facts.method_facts(sweep),
         commands=sweep.commands[:MOST_COMMANDS],
         commit=_commit(sweep),
-        files=[(p.path, p.sha256 or "") for p in sweep.points if p.path],
+        checksums="".join(f"{p.sha256}  {p.path}\n" for p in sweep.points if p.path),
+        files=sum(1 for point in sweep.points if point.path),
         **made,
     )
 
@@ -133,8 +149,14 @@ def _detailed(points: Sequence[PointView]) -> list[PointView]:
     """Return the points that get a section: all, or those that most need a look."""
     if len(points) <= MOST_DETAILED:
         return list(points)
-    chosen = {p.id for p in sorted(points, key=lambda point: point.severity)[:MOST_DETAILED]}
+    most = DETAILED_IF_COMPACT if len(points) > COMPACT_FROM else MOST_DETAILED
+    chosen = {p.id for p in sorted(points, key=lambda point: point.severity)[:most]}
     return [point for point in points if point.id in chosen]
+
+
+def _without(points: Sequence[PointView], detailed: Sequence[PointView]) -> list[PointView]:
+    known = {point.id for point in detailed}
+    return [point for point in points if point.id not in known]
 
 
 def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
@@ -244,26 +266,26 @@ def _contents(made: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(key, text) for key, text, present in entries if present]
 
 
-def _figures_note(left_out: int) -> str:
+def _figures_note(shown: int, left_out: int) -> str:
     if not left_out:
         return ""
     return (
-        f"Drawn for the {MOST_DETAILED} points that most need a look: failed ones, then those of "
+        f"Drawn for the {shown} points that most need a look: failed ones, then those of "
         f"the lowest grade. {left_out:,} further points open from the table above."
     )
 
 
-def _stages_note(left_out: int) -> str:
+def _stages_note(shown: int, left_out: int) -> str:
     if not left_out:
         return ""
-    return f"Of {MOST_DETAILED} points; summary.csv beside this page has those of all."
+    return f"Of {shown} points; summary.csv beside this page has those of all."
 
 
-def _details_note(left_out: int) -> str:
+def _details_note(shown: int, left_out: int) -> str:
     if not left_out:
         return ""
     return (
-        f"The {MOST_DETAILED} points that most need a look stand here; each of the "
+        f"The {shown} points that most need a look stand here; each of the "
         f"{left_out:,} others opens from the table of points when scripts may run."
     )
 

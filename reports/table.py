@@ -7,7 +7,7 @@ machine-readable export needs no second derivation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -133,11 +133,15 @@ class _Figure:
     statistic: str
     scale: Scale
     symmetric: bool = False
+    items: bool = False
+    """Name the items in the cell: they are not the same for every point."""
 
     def cell(self, point: PointView) -> Cell:
-        return number_cell(
-            point.record(self.subject, self.statistic), self.scale, symmetric=self.symmetric
-        )
+        record = point.record(self.subject, self.statistic)
+        cell = number_cell(record, self.scale, symmetric=self.symmetric)
+        if not self.items or cell.value is None:
+            return cell
+        return replace(cell, note=f"{cell.note} {point.items_of(self.subject)}".strip())
 
 
 def latency_scale(sweep: SweepView, subject: str = "latency") -> Scale:
@@ -214,7 +218,8 @@ def _rate_figures(sweep: SweepView) -> list[_Figure]:
         items = dict.fromkeys(
             point.items_of(subject) for point in sweep.measured if subject in point.subjects
         )
-        unit = f"{' or '.join(items)}/s"
+        mixed = len(items) > 1
+        unit = "items/s" if mixed else f"{next(iter(items), 'items')}/s"
         whole = subject == "latency"
         figures.append(
             _Figure(
@@ -230,6 +235,7 @@ def _rate_figures(sweep: SweepView) -> list[_Figure]:
                 "items_per_s",
                 _scaled(Scale(unit), found),
                 symmetric=True,
+                items=mixed,
             )
         )
     return figures
@@ -342,13 +348,36 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
             for column, make in makers
             if column.key not in _LEFT_OUT and column.group != STAGE_GROUP
         ]
-    return Table(
+    table = Table(
         columns=tuple(column for column, _ in makers),
         rows=tuple(
             Row(point, "latency", tuple(make(point) for _, make in makers))
             for point in sweep.points
         ),
         common=common_choices(sweep),
+    )
+    return _lifted(table) if compact else table
+
+
+def _lifted(table: Table) -> Table:
+    """Return the table without the columns in which all rows are alike; they are said once."""
+    alike = [
+        len({(row.cells[place].text, row.cells[place].note) for row in table.rows}) == 1
+        for place in range(len(table.columns))
+    ]
+    said = [
+        f"{column.label} {table.rows[0].cells[place].text}"
+        for place, column in enumerate(table.columns)
+        if alike[place]
+    ]
+    keep = [place for place, one in enumerate(alike) if not one]
+    return Table(
+        columns=tuple(table.columns[place] for place in keep),
+        rows=tuple(
+            Row(row.point, row.subject, tuple(row.cells[place] for place in keep))
+            for row in table.rows
+        ),
+        common=(*table.common, *said),
     )
 
 

@@ -11,7 +11,10 @@ def plain(text: object) -> str:
     Line ends and tabs become spaces. Marks that turn the reading direction are dropped: they
     would reorder what stands beside them.
     """
-    return "".join(_shown(character) for character in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
 
 
 def _shown(character: str) -> str:

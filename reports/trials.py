@@ -7,6 +7,7 @@ figure. Every number comes from `summary`, or is drawn from the raw columns.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,13 +46,19 @@ class Record:
         return (self.high - self.low) / 2
 
 
+def _finite(value: float | None) -> float | None:
+    """Return the value unless it is no finite number, which a result file may not hold."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
-    low, high = raw.get("ci95") or (None, None)
+    ends = raw.get("ci95") or (None, None)
     shown = raw.get("displayable", True)
+    estimate, low, high = (_finite(v) if shown else None for v in (raw.get("estimate"), *ends))
     return Record(
-        estimate=raw.get("estimate") if shown else None,
-        low=low if shown else None,
-        high=high if shown else None,
+        estimate=estimate,
+        low=low,
+        high=high,
         n=raw.get("n") or 0,
         processes=raw.get("p_processes") or 0,
         unit=raw.get("unit", ""),

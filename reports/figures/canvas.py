@@ -121,12 +121,24 @@ def style() -> Iterator[None]:
         yield
 
 
-def figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
-    """Return an empty figure with a layout that keeps labels inside. Call inside `style`."""
+def figure(height_in: float, margins: tuple[float, float, float, float] | None = None) -> Figure:
+    """Return an empty figure. Call inside `style`.
+
+    Args:
+        height_in: height in inches.
+        margins: space for labels in inches: left, bottom, right, top. Without them a layout is
+            computed that keeps all labels inside, which takes as long as drawing.
+    """
     from matplotlib.figure import Figure as MatplotlibFigure  # noqa: PLC0415 - heavy
 
-    made = MatplotlibFigure(figsize=(width_in, height_in), layout="constrained")
-    made.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # type: ignore[union-attr, call-arg]
+    size = (WIDTH_IN, height_in)
+    if margins is None:
+        made = MatplotlibFigure(figsize=size, layout="constrained")
+        made.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # type: ignore[union-attr, call-arg]
+        return made
+    left, bottom, right, top = margins
+    made = MatplotlibFigure(figsize=size)
+    made.subplots_adjust(left / size[0], bottom / size[1], 1 - right / size[0], 1 - top / size[1])
     return made
 
 

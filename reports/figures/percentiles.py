@@ -12,7 +12,6 @@ from reports.figures.canvas import (
     Data,
     Drawing,
     figure,
-    style,
     thousands,
     to_svg,
 )
@@ -97,15 +96,14 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     shown = found[: PER_PANEL * MOST_PANELS]
     panels = [shown[at : at + PER_PANEL] for at in range(0, len(shown), PER_PANEL)]
     scale = latency_scale(sweep)
-    with style():
-        rows = (len(panels) + 1) // 2
-        drawn = figure(3.4 if rows == 1 else 2.9 * rows)
-        grid = drawn.subplots(rows, min(2, len(panels)), squeeze=False)
-        for axes, panel in zip(grid.flat, panels, strict=False):
-            _panel(axes, panel, scale)
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_axis_off()
-        svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown, scale))
+    rows = (len(panels) + 1) // 2
+    drawn = figure(3.4 if rows == 1 else 2.9 * rows)
+    grid = drawn.subplots(rows, min(2, len(panels)), squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        _panel(axes, panel, scale)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown, scale))
     left_out = len(found) - len(shown)
     return Drawing(
         KEY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.figures.canvas import INK, MUTED, Data, Drawing, figure, style, to_svg
+from reports.figures.canvas import INK, MUTED, Data, Drawing, figure, to_svg
 from reports.figures.looks import Look, family_looks, spread
 from reports.labels import describe, family, flatten, shorten, varying
 from reports.numbers import Scale
@@ -76,21 +76,20 @@ def draw(sweep: SweepView) -> Drawing:
         return Drawing(KEY, TITLE, "", missing=why)
     shown = every[:MOST_CURVES]
     items = " or ".join(dict.fromkeys(curve.items for curve in shown))
-    with style():
-        drawn = figure(3.3)
-        left, right = drawn.subplots(1, 2, width_ratios=(1.25, 1))
-        _rates(left, shown)
-        _efficiencies(right, shown)
-        left.set_ylabel(f"valid {items}/s")
-        right.set_ylabel("share of the ideal, %")
-        batches = sorted({batch for curve in shown for batch, _ in curve.points})
-        for axes in (left, right):
-            axes.set_xscale("log", base=2)
-            axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
-            axes.minorticks_off()
-            axes.set_xlabel("batch size, utterances (log scale)")
-        drawn.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
-        svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown))
+    drawn = figure(3.3)
+    left, right = drawn.subplots(1, 2, width_ratios=(1.25, 1))
+    _rates(left, shown)
+    _efficiencies(right, shown)
+    left.set_ylabel(f"valid {items}/s")
+    right.set_ylabel("share of the ideal, %")
+    batches = sorted({batch for curve in shown for batch, _ in curve.points})
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
+        axes.minorticks_off()
+        axes.set_xlabel("batch size, utterances (log scale)")
+    drawn.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown))
     left_out = len(every) - len(shown)
     return Drawing(
         KEY,

@@ -11,7 +11,6 @@ from reports.figures.canvas import (
     Data,
     Drawing,
     figure,
-    style,
     thousands,
     to_svg,
 )
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from reports.numbers import Scale
     from reports.trials import PointView
 
+MOST_DOTS = 300
+"""Iterations up to which each is a dot; beyond, a line alone keeps the page small."""
 MOST_MARKS = 2_000
 MOST_BUCKETS = 200
 MOST_ROWS = 40
@@ -51,13 +52,18 @@ def warm_up(process: Mapping[str, Any]) -> int:
 def buckets(
     values: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return bucket centres and (minimum, median, maximum) columns of at most `count` buckets."""
+    """Return bucket centres and (minimum, mean, maximum) columns of at most `count` buckets."""
     import numpy as np  # noqa: PLC0415
 
-    parts = np.array_split(np.arange(len(values)), max(1, min(count, len(values))))
-    centres = np.array([part.mean() for part in parts])
-    rows = [(values[p].min(), np.median(values[p]), values[p].max()) for p in parts]
-    return centres, np.array(rows)
+    n = len(values)
+    edges = np.linspace(0, n, max(1, min(count, n)) + 1).astype(np.int64)
+    starts, sizes = edges[:-1], np.diff(edges)
+    columns = (
+        np.minimum.reduceat(values, starts),
+        np.add.reduceat(values, starts) / sizes,
+        np.maximum.reduceat(values, starts),
+    )
+    return starts + (sizes - 1) / 2, np.column_stack(columns)
 
 
 def draw(point: PointView, label: str) -> Drawing:
@@ -71,21 +77,20 @@ def draw(point: PointView, label: str) -> Drawing:
     every = [latencies(process) * scale.factor for process in processes]
     cuts = [warm_up(process) for process in processes]
     bucketed = sum(map(len, every)) > MOST_MARKS
-    with style():
-        drawn = figure(2.5)
-        axes = drawn.subplots()
-        above = _limits(axes, every, cuts)
-        starts = _processes(axes, processes, every, cuts, bucketed=bucketed)
-        _severe(axes, processes, every, starts)
-        axes.set_ylabel(f"latency, {scale.unit}")
-        axes.set_xlabel("iteration, the processes side by side")
-        axes.grid(visible=False, axis="x")
-        thousands(axes.yaxis)
-        svg = to_svg(drawn, key=key, title=title, desc=_description(every, cuts, scale))
+    drawn = figure(2.5, margins=(0.75, 0.5, 0.1, 0.3))
+    axes = drawn.subplots()
+    above = _limits(axes, every, cuts)
+    starts = _processes(axes, processes, every, cuts, bucketed=bucketed)
+    _severe(axes, processes, every, starts)
+    axes.set_ylabel(f"latency, {scale.unit}")
+    axes.set_xlabel("iteration, the processes side by side")
+    axes.grid(visible=False, axis="x")
+    thousands(axes.yaxis)
+    svg = to_svg(drawn, key=key, title=title, desc=_description(every, cuts, scale))
     steady = sum(len(one) - cut for one, cut in zip(every, cuts, strict=True))
-    how = "Bands reach from the least to the largest of a bucket, the line is its median"
+    how = "Bands reach from the least to the largest of a bucket, the line is its mean"
     caption = (
-        f"{how if bucketed else 'Each mark is one iteration'}; n = {steady:,} steady iterations "
+        f"{how if bucketed else 'Each vertex is one iteration'}; n = {steady:,} steady iterations "
         f"in P = {len(processes)} processes. Shaded: warm-up, kept but not counted. The vertical "
         "axis does not start at zero." + above
     )
@@ -125,6 +130,7 @@ def _processes(
 
     gap = max(1.0, 0.015 * sum(map(len, every)))
     bottom, top = axes.get_ylim()
+    dot = "o" if sum(map(len, every)) <= MOST_DOTS else None
     starts, start = [], 0.0
     for process, values, cut in zip(processes, every, cuts, strict=True):
         starts.append(start)
@@ -137,7 +143,7 @@ def _processes(
         else:
             x = start + np.arange(len(values))
             inside = values <= top
-            axes.plot(x[inside], values[inside], color=SERIES[0], lw=0.8, marker="o", ms=2.4)
+            axes.plot(x[inside], values[inside], color=SERIES[0], lw=0.8, marker=dot, ms=2.4)
         high = np.flatnonzero(values > top)
         axes.plot(start + high, [top - (top - bottom) * 0.03] * len(high), "^", color=INK, ms=4)
         if len(values) > cut:

@@ -11,7 +11,6 @@ from reports.figures.canvas import (
     Data,
     Drawing,
     figure,
-    style,
     thousands,
     to_svg,
 )
@@ -51,21 +50,20 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     labels = [plain(sweep.labels[point.id]) for point in shown]
     scale = latency_scale(sweep)
     names = list(dict.fromkeys(name for point in shown for name, _ in parts_of(point)))
-    with style():
-        drawn = figure(1.05 + 0.3 * len(shown))
-        left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(1.3, 1))
-        _bars(left, shown, names, scale.factor, share=False)
-        _bars(right, shown, names, 1.0, share=True)
-        _whiskers(left, shown, scale.factor)
-        left.set_xlabel(f"mean latency, {scale.unit}")
-        right.set_xlabel("share of the mean latency, %")
-        right.set_xlim(0, 100)
-        thousands(left.xaxis)
-        left.set_yticks(range(len(shown)), [shorten(label, 34) for label in labels])
-        left.tick_params(axis="y", labelcolor=INK)
-        left.set_ylim(len(shown) - 0.5, -0.5)
-        drawn.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=len(names))
-        svg = to_svg(drawn, key=KEY, title=title, desc=_description(shown, labels))
+    drawn = figure(1.05 + 0.3 * len(shown))
+    left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(1.3, 1))
+    _bars(left, shown, names, scale.factor, share=False)
+    _bars(right, shown, names, 1.0, share=True)
+    _whiskers(left, shown, scale.factor)
+    left.set_xlabel(f"mean latency, {scale.unit}")
+    right.set_xlabel("share of the mean latency, %")
+    right.set_xlim(0, 100)
+    thousands(left.xaxis)
+    left.set_yticks(range(len(shown)), [shorten(label, 34) for label in labels])
+    left.tick_params(axis="y", labelcolor=INK)
+    left.set_ylim(len(shown) - 0.5, -0.5)
+    drawn.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=len(names))
+    svg = to_svg(drawn, key=KEY, title=title, desc=_description(shown, labels))
     return Drawing(
         KEY,
         title,
@@ -121,7 +119,7 @@ def _small_parts(axes: Axes, points: Sequence[PointView]) -> None:
     for place, point in enumerate(points):
         parts = dict(parts_of(point))
         whole = sum(parts.values())
-        small = [f"{name} {100 * parts[name] / whole:.2g} %" for name in SMALL if name in parts]
+        small = [f"{name} {100 * parts[name] / whole:#.2g} %" for name in SMALL if name in parts]
         axes.annotate(
             ", ".join(small), (100, place), xytext=(6, 0), textcoords="offset points",
             va="center", color=MUTED, fontsize=8, annotation_clip=False,

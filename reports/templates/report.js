@@ -146,12 +146,12 @@
     let start = 0;
     for (const one of series) {
       const width = (W - LEFT) * one.n / total - 6, from = LEFT + (W - LEFT) * start / total;
-      const x = (place) => from + width * (place + 0.5) / one.median.length;
+      const x = (place) => from + width * (place + 0.5) / one.mean.length;
       const upper = one.largest.map((v, i) => [x(i), y(v)]), lower = one.least.map((v, i) => [x(i), y(v)]);
       svg.append(
         make("rect", { x: from, y: 10, width: width * one.warmup / one.n, height: H - BOTTOM - 10, style: "fill:var(--muted);opacity:.2" }),
         make("path", { d: line(upper.concat(lower.reverse())) + "Z", style: "fill:var(--s1);opacity:.3" }),
-        make("path", { d: line(one.median.map((v, i) => [x(i), y(v)])), style: "fill:none;stroke:var(--s1);stroke-width:1.5" }),
+        make("path", { d: line(one.mean.map((v, i) => [x(i), y(v)])), style: "fill:none;stroke:var(--s1);stroke-width:1.5" }),
         make("text", { x: from, y: H - 8, style: "fill:var(--muted);font-size:12px" }, "process " + one.process));
       start += one.n;
     }
@@ -184,7 +184,7 @@
     });
     const facts = [point.state + (point.reason ? ": " + point.reason : ""), point.grade && "grade " + point.grade, point.effective, point.file];
     section.append(make("p", { class: "muted" }, facts.filter(Boolean).join(" · ")));
-    if (point.series.length) section.append(frame(seriesPlot(point.series), "Least to largest and median of each bucket of iterations; shaded: warm-up, kept but not counted. The axis does not start at zero."));
+    if (point.series.length) section.append(frame(seriesPlot(point.series), "Least to largest and mean of each bucket of iterations; shaded: warm-up, kept but not counted. The axis does not start at zero."));
     if (point.quantiles.length) section.append(frame(quantilePlot(point.quantiles), "Quantiles of the steady iterations; see the table for those with an interval. The axis does not start at zero."));
     if (point.stages.length) {
       section.append(grid("Figures of the whole and of every stage, 95 % intervals in brackets; cl: compat",
