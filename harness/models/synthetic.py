@@ -14,11 +14,8 @@ from harness.models.weights import SyntheticWeights
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import onnx
-
-FRAMES_PER_SYMBOL = 4.75
-"""608 frames for 128 symbols, as in the original's log."""
-LEAST_FRAMES = 32
+    from harness.models.graphs.builder import GraphBuilder
+    from harness.models.graphs.tacotron2 import DecodeLength
 
 WEIGHTS_KEY = "harness.weights"
 SEED_KEY = "harness.seed"
@@ -47,35 +44,40 @@ def recipe(model: str, seed: int) -> str:
     return f"{model}-{digest.hexdigest()[:16]}"
 
 
-def _metadata(model: str, seed: int, rule: str) -> Mapping[str, str]:
+def _metadata(model: str, seed: int) -> Mapping[str, str]:
     return {
         WEIGHTS_KEY: "synthetic",
         SEED_KEY: str(seed),
         "harness.label": label(seed),
         "harness.model": model,
-        "harness.decode_length": rule,
+        "harness.decode_length": decode_length().describe(),
     }
 
 
-def models(model: str, seed: int) -> Iterator[tuple[str, Callable[[], onnx.ModelProto]]]:
-    """Yield each file's name and what writes its graph, so that one is in memory at a time."""
-    from harness.models.graphs import tacotron2, waveglow  # noqa: PLC0415 - onnx is heavy
+def models(model: str, seed: int) -> Iterator[tuple[str, Callable[[], GraphBuilder]]]:
+    """Yield each file's name and what makes its graph, so that one is in memory at a time."""
+    from harness.models.graphs import tacotron2, waveglow  # noqa: PLC0415 - only to write
 
-    sizes = BY_NAME[model]
-    length = tacotron2.DecodeLength(MAX_FRAMES, FRAMES_PER_SYMBOL, LEAST_FRAMES)
-    about = _metadata(model, seed, length.rule())
-    state = SyntheticWeights(sizes, seed)
-    yield "encoder.onnx", lambda: tacotron2.encoder(state, sizes, about)
-    yield "decoder.onnx", lambda: tacotron2.decoder(state, sizes, about, length=length)
-    yield "decoder_iter.onnx", lambda: tacotron2.decoder_iter(state, sizes, about)
-    yield "postnet.onnx", lambda: tacotron2.postnet(state, sizes, about)
-    yield "waveglow.onnx", lambda: waveglow.waveglow(state, sizes, about)
+    sizes, weights = BY_NAME[model], SyntheticWeights(BY_NAME[model], seed)
+    yield "encoder.onnx", lambda: tacotron2.encoder(weights, sizes)
+    yield "decoder.onnx", lambda: tacotron2.decoder(weights, sizes, decode_length())
+    yield "decoder_iter.onnx", lambda: tacotron2.decoder_iter(weights, sizes)
+    yield "postnet.onnx", lambda: tacotron2.postnet(weights, sizes)
+    yield "waveglow.onnx", lambda: waveglow.waveglow(weights, sizes)
+
+
+def decode_length() -> DecodeLength:
+    """Return the decode rule of synthetic weights: the text sets the number of steps."""
+    from harness.models.graphs.tacotron2 import DecodeLength  # noqa: PLC0415 - only to write
+
+    return DecodeLength(limit=MAX_FRAMES, from_text=True)
 
 
 def write(folder: Path, model: str, seed: int, notify: Callable[[str], None]) -> None:
     """Write the five files into an existing folder."""
     import onnx  # noqa: PLC0415 - heavy
 
+    about = _metadata(model, seed)
     for name, make in models(model, seed):
-        notify(f"writing {name} ({label(seed)})")
-        onnx.save(make(), folder / name)
+        notify(f"writing {name}: {label(seed)}")
+        onnx.save(make().model(about), folder / name)

@@ -72,9 +72,7 @@ def _conditioning(b: GraphBuilder, weights: Weights, sizes: Sizes) -> str:
     return b.op("Reshape", up, b.ints(0, sizes.mel * sizes.groups, 1, -1))
 
 
-def _flow(
-    b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, state: str, cond: str
-) -> str:
+def _flow(b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, state: str, cond: str) -> str:
     """Undo one flow: affine coupling, then the inverse of its 1x1 convolution."""
     half = sizes.channels(flow) // 2
     kept, changed = _halves(b, state, half, f"flow_{flow}_state")
@@ -87,9 +85,7 @@ def _flow(
     return b.op("Conv", state, b.weight(f"{key}.inverse", inverse[:, :, np.newaxis, np.newaxis]))
 
 
-def _wavenet(
-    b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, x: str, cond: str
-) -> str:
+def _wavenet(b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, x: str, cond: str) -> str:
     """Return shift and log scale (batch, 2 * half, 1, positions) from half of the state."""
     key, n = f"WN.{flow}", sizes.wn_channels
     hidden = _conv(b, weights, f"{key}.start", x)
