@@ -67,8 +67,8 @@ def difference(before: Dict[str, int], after: Dict[str, int]) -> Dict[str, int]:
     return {name: after[name] - before[name] for name in before}
 
 
-def peak_rss_bytes() -> int:
-    """Return the largest resident size of this process, 0 where it is not known."""
+def peak_rss_bytes() -> Optional[int]:
+    """Return the largest resident size of this process, None where it is not known."""
     if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

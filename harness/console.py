@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from harness.metrics import CL
+from harness.precision import precision_text
 from harness.units import duration, quantity, seconds
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
     from harness.plan import PlannedPoint
 
-CL = (50, 90, 95, 99, 100)
 REFRESH_S = 0.2
 PLAIN_EVERY_S = 10.0
 """Without a terminal a line is written on a change of phase, and at most this often otherwise."""
@@ -175,15 +176,7 @@ def _steps(document: Mapping[str, Any], stage: str) -> str:
 
 
 def _precision(document: Mapping[str, Any]) -> str:
-    effective = document["settings"]["effective"].values()
-    kinds = {
-        f"{facts['compute']} compute, {facts['storage']} storage, "
-        f"{facts['activations']} activations"
-        if facts["verified"]
-        else "precision not verified"
-        for facts in effective
-    }
-    return f"ran as {' / '.join(sorted(kinds))}" if kinds else "precision unknown"
+    return f"ran as {precision_text(document) or 'unknown precision'}"
 
 
 def _rows(document: Mapping[str, Any]) -> list[list[str]]:

@@ -125,7 +125,7 @@ def run_process(
     except (UsageError, OSError) as error:
         # The plan has probed with the same options, so this is new: the point's, not the sweep's.
         outcome.state, outcome.reason = "failed", str(error)
-    if outcome.reason:
+    if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
     return outcome
 

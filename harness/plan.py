@@ -39,6 +39,12 @@ class PlannedPoint:
     probe: Mapping[str, Any]
     skip: str | None
 
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """The part of the pipeline before the vocoder, under the pipeline's name."""
+        stages = self.pipeline.without_vocoder().stages
+        return {self.pipeline.name: [stage.name for stage in stages]}
+
     def job(self, folder: Path) -> Job:
         """Return what `measure.run_process` needs, with outputs going to `folder`."""
         config = self.config

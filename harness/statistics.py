@@ -325,3 +325,16 @@ def effective_size(series: NDArray[np.float64]) -> float:
     if spread == 0:
         return float(n)
     return min(float(n), max(1.0, float(series.var(ddof=1)) / spread * BATCHES))
+
+
+# --- 3.1 the original's rule -----------------------------------------------------------------
+
+
+def cl(ordered: NDArray[np.float64], percent: int) -> float | None:
+    """Return the original's `cl` figure: the int(n x p)-th smallest of sorted samples (3.1).
+
+    The product is a float and truncated, as the original does. None where the rank is 0: the
+    original fails there.
+    """
+    rank = int(len(ordered) * (percent / 100))
+    return float(ordered[rank - 1]) if rank else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import environment, measure, results
 from harness.errors import ExitStatus
@@ -32,9 +32,12 @@ class Sweep:
             for number, planned in enumerate(points, 1)
         ]
         self.stopped: Callable[[], bool] = lambda: False
+        self.documents: list[dict[str, Any]] = []
+        """Result documents of the points that ended, in the order they did."""
 
     def run(self) -> ExitStatus:
         """Measure every point; return the exit status. No point's failure ends the sweep."""
+        results.write_sweep(self.folder, self._facts())
         for point in self.points:
             point.folder.mkdir(parents=True, exist_ok=True)
             if point.planned.skip:
@@ -47,6 +50,26 @@ class Sweep:
             if not point.finished:
                 self._end(point, "interrupted", "interrupted before it was measured")
         return self.status()
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what is going to be done, for `sweep.json`."""
+        return {
+            "schema": {"name": "harness.sweep", "major": 1, "minor": 0},
+            "command": self.command,
+            "started": now(),
+            "provenance": environment.provenance(self.command),
+            "points": [
+                {
+                    "id": trial.planned.point.id,
+                    "name": trial.planned.point.name,
+                    "folder": trial.planned.point.folder,
+                    "config": dict(trial.planned.point.facts),
+                    "skip": trial.planned.skip,
+                    "weights": dict(trial.planned.weights),
+                }
+                for trial in self.points
+            ],
+        }
 
     def _block(self, block: int) -> None:
         order = [point for point in self.points if not point.finished]
@@ -107,7 +130,8 @@ class Sweep:
         document = point.document(self.command)
         results.write_trial(point.folder, document)
         self.console.point(point.number, len(self.points), document)
-        results.write_summary(self.folder)
+        self.documents.append(document)
+        results.write_summary(self.folder, self.documents)
 
     def seconds_left(self) -> float | None:
         """Return the seconds this sweep still needs, judged by the processes already seen."""

@@ -106,6 +106,7 @@ class Trial:
                     for stage in pipeline.stages
                 ],
                 "audio": asdict(pipeline.audio),
+                "parts": planned.parts,
                 "processes": self.processes,
                 "provenance": environment.provenance(command),
             }

@@ -1,9 +1,10 @@
-"""Effective precision in words: what really ran, not what was asked for."""
+"""Effective precision in words, made safe to show: a result file may hold any text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness import precision
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -11,25 +12,10 @@ if TYPE_CHECKING:
 
 
 def stage_precision(effective: Mapping[str, Any]) -> str:
-    """Return one stage's precision, such as `float32 compute, float16 values`."""
-    compute = plain(effective.get("compute") or "unknown")
-    storage = plain(effective.get("storage") or compute)
-    activations = plain(effective.get("activations") or compute)
-    if storage == activations == compute:
-        text = compute
-    elif storage == activations:
-        text = f"{compute} compute, {storage} values"
-    else:
-        text = f"{compute} compute, {storage} weights, {activations} activations"
-    return text if effective.get("verified") else f"{text} (not verified)"
+    """Return one stage's precision, such as `float32 compute, float16-rounded values`."""
+    return plain(precision.stage_precision(effective))
 
 
 def precision_text(document: Mapping[str, Any]) -> str:
     """Return the precision of all stages; empty when none was loaded."""
-    effective = (document.get("settings") or {}).get("effective") or {}
-    stages: dict[str, list[str]] = {}
-    for name, one in effective.items():
-        stages.setdefault(stage_precision(one), []).append(plain(name))
-    if len(stages) == 1:
-        return next(iter(stages))
-    return "; ".join(f"{', '.join(names)}: {text}" for text, names in stages.items())
+    return plain(precision.precision_text(document))

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import UsageError
 from reports.trials import PointView, SweepView, sha256_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def read_sweep(folder: Path) -> SweepView:
@@ -24,7 +21,24 @@ def read_sweep(folder: Path) -> SweepView:
 
     if not folder.is_dir():
         raise UsageError(f"report {folder}: there is no such folder; name a sweep's folder")
-    return results.load_sweep(folder)
+    found = results.load_sweep(folder)
+    views = [
+        PointView(
+            trial,
+            path=found.paths[trial["trial_id"]].relative_to(folder).as_posix(),
+            sha256=sha256_of(found.paths[trial["trial_id"]]),
+        )
+        for trial in found.trials
+    ]
+    measured = {trial["point"]["id"] for trial in found.trials}
+    views += [_planned(one) for one in found.facts.get("points", ()) if one["id"] not in measured]
+    return SweepView(folder.resolve().name, tuple(views), found.facts, found.problems)
+
+
+def _planned(one: dict[str, Any]) -> PointView:
+    """Return the view of a point that was planned and has no result yet."""
+    point = {key: one[key] for key in ("id", "name", "config")}
+    return PointView({"point": point, "weights": one.get("weights")})
 
 
 def write_text(target: Path, text: str) -> Path:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics import CL
 from reports.effective import precision_text
 from reports.numbers import Scale
 from reports.table import MISSING, Cell, number_cell
-from reports.trials import CL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,19 +6,18 @@ machine-readable export needs no second derivation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from harness.metrics import CL
 from reports.effective import precision_text
 from reports.labels import describe, flatten, varying
 from reports.numbers import Scale, time_scale
 from reports.text import plain
-from reports.trials import CL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from reports.trials import PointView, Record, SweepView
 

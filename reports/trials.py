@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-CL = (50, 90, 95, 99, 100)
-"""The shares of the original's cl rule."""
 STATES = ("ok", "skipped", "failed", "timeout", "interrupted")
 UNPLANNED = "not measured"
 _GRADES = "ABCDF"

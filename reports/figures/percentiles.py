@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.metrics import CL
 from reports.figures.canvas import (
     GRID,
     INK,
@@ -18,10 +19,8 @@ from reports.figures.canvas import (
 from reports.figures.looks import Look, point_looks, spread
 from reports.figures.series import latencies, warm_up
 from reports.labels import shorten
-from reports.numbers import Scale
 from reports.table import latency_scale
 from reports.text import plain
-from reports.trials import CL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from reports.numbers import Scale
     from reports.trials import PointView, SweepView
 
 KEY = "fig-percentiles"

@@ -1,0 +1,331 @@
+"""What looks wrong with a measurement, and what to try: warnings of a trial, grades of its metrics.
+
+A rule is a small function that looks at a result document and yields what it found. Grades follow
+the measurement method, section 13: the worst applicable letter wins and every reason is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.series import WHOLE, Series
+from harness.units import quantity, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Document = Mapping[str, Any]
+
+LETTERS = "ABCDF"
+UNATTRIBUTED = 0.02
+TIMER_LIMITED = 1000
+"""A span shorter than so many clock differences is marked (2.1)."""
+OVERHEAD_NS, OVERHEAD_SHARE = 5_000, 0.001
+FREQUENCY_CHANGE = 0.05
+LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
+LEAST_EFFECTIVE_N = 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a reader of the figures must know."""
+
+    code: str
+    severity: str
+    """`error`, `warning` or `notice`."""
+    seen: str
+    why: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a grade is not better."""
+
+    letter: str
+    code: str
+    text: str
+    advice: str
+
+
+# --- warnings --------------------------------------------------------------------------------
+
+
+def _cut_short(document: Document) -> Iterator[Finding]:
+    method = document["method"]
+    counts = [len(p["columns"].get("latency_ns", ())) - p["warmup"] for p in document["processes"]]
+    asked = method["num_iters"]
+    if method.get("cut_short") and counts:
+        least, most = max(0, min(counts)), max(counts)
+        ran = f"{least}" if least == most else f"{least} to {most}"
+        yield Finding(
+            "cut-short",
+            "warning",
+            f"{asked} iterations were asked for and {ran} ran in each process",
+            f"the time limit of {method['time_limit_s']:g} s a point ended them; every n shown is "
+            "the number that ran",
+            "raise measure.time_limit_s, or ask for fewer with num_iters",
+        )
+
+
+def _unattributed(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.processes:
+        return
+    residual = np.concatenate(series.seconds("residual"))
+    share = float(np.median(residual / np.concatenate(series.seconds(WHOLE))))
+    if residual.min() < 0:
+        yield Finding(
+            "negative-residual", "error", "an iteration's stages add up to more than its latency",
+            "the clock or the backend's spans are wrong", "do not use these figures; report it",
+        )  # fmt: skip
+    elif share > UNATTRIBUTED:
+        yield Finding(
+            "unattributed", "warning", f"{share:.1%} of the median latency belongs to no stage",
+            f"more than {UNATTRIBUTED:.0%}: the stage times do not explain the whole",
+            "look for work of the backend between stages",
+        )  # fmt: skip
+
+
+def _overhead(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    medians = [p["overhead"]["median_ns"] for p in series.processes if p.get("overhead")]
+    if not medians:
+        return
+    latency_ns = float(np.median(np.concatenate(series.seconds(WHOLE)))) * 1e9
+    limit = max(OVERHEAD_NS, OVERHEAD_SHARE * latency_ns)
+    if max(medians) >= limit:
+        yield Finding(
+            "overhead", "warning",
+            f"the timed loop itself costs {seconds(max(medians) / 1e9)} an iteration",
+            f"the limit is {seconds(limit / 1e9)}; it is inside every latency",
+            "measure on a quieter machine, or longer work",
+        )  # fmt: skip
+
+
+def _timer_limited(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.processes:
+        return
+    differences = [p.get("clock", {}).get("difference_ns", {}) for p in series.processes]
+    step = max((one.get("median") or 0) for one in differences) / 1e9
+    short = [
+        subject
+        for subject in (WHOLE, *series.stages)
+        if np.median(np.concatenate(series.seconds(subject))) < TIMER_LIMITED * step
+    ]
+    if short:
+        yield Finding(
+            "timer-limited", "warning", f"{', '.join(short)}: shorter than {TIMER_LIMITED:,} steps "
+            f"of the clock ({seconds(step)})", "reading the clock is part of the figure",
+            "measure larger work, such as a larger batch",
+        )  # fmt: skip
+
+
+def _environment(document: Document) -> Iterator[Finding]:
+    changed = document["environment"]["changed"]
+    if changed:
+        yield Finding(
+            "environment-changed", "warning", f"changed while measuring: {', '.join(changed)}",
+            "the iterations were not measured under one condition",
+            "find out what changed it, and measure again",
+        )  # fmt: skip
+
+
+def _precision(document: Document) -> Iterator[Finding]:
+    requested = document["settings"]["requested"]["quant"]
+    effective = document["settings"]["effective"]
+    wanted = requested.removeprefix("force_") if requested.startswith("force_") else None
+    unverified = [name for name, facts in effective.items() if not facts["verified"]]
+    other = [
+        name
+        for name, facts in effective.items()
+        if facts["verified"] and wanted and facts["compute"] != wanted
+    ]
+    if unverified:
+        yield Finding(
+            "precision-unverified", "warning",
+            f"{', '.join(unverified)}: the precision that ran could not be read back",
+            "the requested mode may not be what was measured",
+            "do not quote the figure as that of the requested mode",
+        )  # fmt: skip
+    if other:
+        ran = effective[other[0]]["compute"]
+        yield Finding(
+            "precision-differs", "warning",
+            f"{requested} was asked for; {', '.join(other)} computed in {ran}",
+            "the mode rounds values but does not run on kernels of that type here, so its speed "
+            "says nothing about such kernels", f"quote it as {ran} compute",
+        )  # fmt: skip
+
+
+def _virtual_clock(document: Document) -> Iterator[Finding]:
+    if document["settings"].get("virtual_clock"):
+        yield Finding(
+            "virtual-clock", "error", "the backend's clock is scripted",
+            "these numbers measure nothing", "use them to test, never to report",
+        )  # fmt: skip
+
+
+def _limit_hit(document: Document) -> Iterator[Finding]:
+    for stage in document["stages"]:
+        key, limit = f"{stage['name']}_steps", stage["step_limit"]
+        steps = [one for p in document["processes"] for one in p["work"].get(key, ())]
+        if limit is not None and steps and max(steps) >= limit:
+            yield Finding(
+                "step-limit", "warning", f"{stage['name']} ran into its limit of {limit} steps",
+                "its output was cut there, so its length is not the text's",
+                "check the weights' stop gate, or measure shorter texts",
+            )  # fmt: skip
+
+
+def _outputs_differ(document: Document) -> Iterator[Finding]:
+    hashes: dict[str, set[str]] = {}
+    for process in document["processes"]:
+        for name, facts in process.get("golden", {}).items():
+            hashes.setdefault(name, set()).add(facts["sha256"])
+    differing = sorted(name for name, found in hashes.items() if len(found) > 1)
+    if differing:
+        yield Finding(
+            "outputs-differ", "notice",
+            f"{', '.join(differing)}: not the same bits in every process",
+            "the same seed gave different outputs, so the work may differ too",
+            "compare work counts; check the backend's seeding and thread count",
+        )  # fmt: skip
+
+
+WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
+    _virtual_clock,
+    _precision,
+    _cut_short,
+    _unattributed,
+    _overhead,
+    _timer_limited,
+    _environment,
+    _limit_hit,
+    _outputs_differ,
+)
+
+
+def warnings(document: Document) -> list[dict[str, str]]:
+    """Return the warnings of a result document that has its raw samples."""
+    return [dict(vars(found)) for rule in WARNINGS for found in rule(document)]
+
+
+# --- grades ----------------------------------------------------------------------------------
+
+
+def _of_trial(document: Document) -> Iterator[Reason]:
+    """Yield what limits every metric of a trial."""
+    method = document["method"]
+    profile = method["profile"]
+    if profile in {"compat", "quick"}:
+        yield Reason(
+            "C", f"profile-{profile}", f"measure={profile} is for a first look",
+            "use measure=standard",
+        )  # fmt: skip
+    if any("error" in process for process in document["processes"]):
+        yield Reason("F", "process-failed", "a process of this point failed", "read its log")
+    if any(found["code"] == "negative-residual" for found in document["warnings"]):
+        yield Reason("F", "negative-residual", "stages add up to more than the whole", "report it")
+    if any(found["code"] == "unattributed" for found in document["warnings"]):
+        yield Reason("B", "unattributed", "more than 2 % belongs to no stage", "see the warning")
+    git = document["provenance"]["git"]
+    if git.get("dirty"):
+        yield Reason("C", "dirty-tree", "the harness has uncommitted changes", "commit them")
+    yield from _of_machine(document)
+
+
+def _of_machine(document: Document) -> Iterator[Reason]:
+    before, after = (document["environment"][end].get("state", {}) for end in ("before", "after"))
+    if not before or not after:
+        return
+    steal = _growth(before, after, "steal_seconds")
+    spent = _growth(before, after, "cpu_seconds")
+    yield from _band(
+        "steal", "of the CPU time was taken by the host", steal / spent if spent else 0.0,
+        {"D": 0.02, "C": 0.005}, "use a dedicated machine",
+    )  # fmt: skip
+    pressures = [_number(one["pressure"]["cpu"]) for one in (before, after)]
+    # The harness itself waits for its worker, never for a CPU: pressure comes from others.
+    yield from _band(
+        "pressure", "of the last 10 s some task waited for a CPU", max(pressures) / 100,
+        {"D": 0.10, "C": 0.02}, "stop what else is running",
+    )  # fmt: skip
+    if _growth(before, after, "throttled") > 0:
+        yield Reason("D", "throttled", "the CPU limit of the container stopped it", "raise it")
+    first, last = _number(before["frequency_mhz"]), _number(after["frequency_mhz"])
+    if first and abs(last / first - 1) > FREQUENCY_CHANGE:
+        yield Reason("C", "frequency", f"CPU clock moved by {last / first - 1:+.0%}", "fix it")
+    cpu = document["environment"]["before"]["cpu"]
+    if not isinstance(cpu["governor"], str):
+        yield Reason(
+            "B", "governor-unknown", "whether the CPU clock is fixed is unknown",
+            "measure where /sys shows the governor",
+        )  # fmt: skip
+    elif cpu["governor"] != "performance":
+        yield Reason(
+            "B", "governor", f"the CPU governor is {cpu['governor']}",
+            "cpupower frequency-set -g performance",
+        )  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _growth(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> float:
+    return _number(after[key]) - _number(before[key])
+
+
+def _band(
+    code: str, what: str, share: float, limits: Mapping[str, float], advice: str
+) -> Iterator[Reason]:
+    for letter, limit in limits.items():
+        if share > limit:
+            yield Reason(letter, code, f"{share:.1%} {what}", advice)
+            return
+
+
+def _of_metric(record: Mapping[str, Any]) -> Iterator[Reason]:
+    """Yield what limits one metric: how wide its interval is, on how many processes it rests."""
+    count, ends = record["p_processes"], record["ci95"]
+    more = "measure more processes: measure=standard or rigorous"
+    if not ends or not record["estimate"]:
+        yield Reason("D", "no-interval", record["reason"] or "no interval can be computed", more)
+    else:
+        half = (ends[1] - ends[0]) / 2 / abs(record["estimate"])
+        yield from _band(
+            "wide-interval", "is half of the 95 % interval", half,
+            {"D": 0.05, "C": 0.02, "B": 0.01}, more,
+        )  # fmt: skip
+    if count == 1 and (record["n_eff"] or 0) < LEAST_EFFECTIVE_N:
+        n = quantity(record["n_eff"] or 0)
+        yield Reason("D", "few-samples", f"one process, worth {n} independent samples", more)
+    if count < GOOD_PROCESSES:
+        letter = "C" if count < LEAST_PROCESSES else "B"
+        yield Reason(letter, "few-processes", f"{count} processes", more)
+
+
+def grades(document: Document) -> dict[str, dict[str, Any]]:
+    """Return the grade of every metric that has an interval by its nature.
+
+    The original's cl figures and the largest value carry none; they are never graded.
+    """
+    if not document["summary"]:
+        return {}
+    shared = list(_of_trial(document))
+    return {
+        key: _grade([*shared, *_of_metric(record)])
+        for key, record in document["summary"].items()
+        if not record["statistic"].startswith("cl") and record["statistic"] != "max"
+    }
+
+
+def _grade(reasons: list[Reason]) -> dict[str, Any]:
+    worst = max((reason.letter for reason in reasons), key=LETTERS.index, default="A")
+    ordered = sorted(reasons, key=lambda reason: -LETTERS.index(reason.letter))
+    return {"letter": worst, "reasons": [dict(vars(reason)) for reason in ordered]}

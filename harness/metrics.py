@@ -1,0 +1,150 @@
+"""The METRICS table: every statistic a result holds, with its unit, direction and formula.
+
+Keys of a summary are `<subject>.<statistic>` (docs/result-file.md). Nothing here is the truth: all
+of it can be computed again from the raw samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import statistics
+from harness.series import NS, WHOLE, Series
+from harness.statistics import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+CL = (50, 90, 95, 99, 100)
+"""The shares of the original's cl figures, in percent."""
+PERCENTILES = (50, 90, 95, 99)
+COMPAT = "compat: the int(n p)-th smallest steady sample, no interval"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One statistic of a subject: how it is called, what it is counted in, how it is computed."""
+
+    id: str
+    label: str
+    unit: str
+    better: str
+    """`lower` or `higher`."""
+    formula: Callable[[Series, str], Estimate | None]
+    """From the samples and a subject; None where the subject has no such figure."""
+
+
+def _mean(series: Series, subject: str) -> Estimate | None:
+    return statistics.mean(series.seconds(subject))
+
+
+def _percentile(percent: int) -> Callable[[Series, str], Estimate | None]:
+    return lambda series, subject: statistics.percentile(series.seconds(subject), percent / 100)
+
+
+def _largest(series: Series, subject: str) -> Estimate | None:
+    samples = series.seconds(subject)
+    value = max(float(one.max()) for one in samples)
+    n = sum(len(one) for one in samples)
+    return Estimate(value, None, f"largest of {n}", n, len(samples))
+
+
+def _cl(percent: int) -> Callable[[Series, str], Estimate | None]:
+    def formula(series: Series, subject: str) -> Estimate | None:
+        samples = series.seconds(subject)
+        ordered = np.sort(np.concatenate(samples))
+        value, n = statistics.cl(ordered, percent), len(ordered)
+        if value is not None:
+            return Estimate(value, None, COMPAT, n, len(samples))
+        reason = f"n too small: int({n} x {percent / 100}) is 0"
+        return Estimate(0.0, None, COMPAT, n, len(samples), displayable=False, reason=reason)
+
+    return formula
+
+
+def _rate(kind: str) -> Callable[[Series, str], Estimate | None]:
+    def formula(series: Series, subject: str) -> Estimate | None:
+        items = series.work(f"{series.items_of(subject)}_{kind}")
+        return statistics.ratio(items, series.seconds(subject)) if items else None
+
+    return formula
+
+
+def _utterances(series: Series, subject: str) -> Estimate | None:
+    if subject != WHOLE:
+        return None
+    return statistics.ratio(series.work("utterances"), series.seconds(subject))
+
+
+def _real_time(series: Series, subject: str) -> Estimate | None:
+    speech = series.speech_seconds()
+    if subject != WHOLE or not speech or not all(one.sum() for one in speech):
+        return None
+    return statistics.ratio(series.seconds(subject), speech)
+
+
+def _times_real_time(series: Series, subject: str) -> Estimate | None:
+    speech = series.speech_seconds()
+    if subject != WHOLE or not speech or not all(one.sum() for one in speech):
+        return None
+    return statistics.ratio(speech, series.seconds(subject))
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("mean", "mean", "s", "lower", _mean),
+    *(Metric(f"p{p}", f"p{p}", "s", "lower", _percentile(p)) for p in PERCENTILES),
+    Metric("max", "largest", "s", "lower", _largest),
+    *(Metric(f"cl{p}", f"cl {p}", "s", "lower", _cl(p)) for p in CL),
+    Metric("items_per_s", "valid items per second", "1/s", "higher", _rate("valid")),
+    Metric("items_padded_per_s", "padded items per second", "1/s", "higher", _rate("padded")),
+    Metric("utterances_per_s", "utterances per second", "1/s", "higher", _utterances),
+    Metric("rtf", "real-time factor", "1", "lower", _real_time),
+    Metric("x_realtime", "times real time", "1", "higher", _times_real_time),
+)
+ONCE = {"load": "load_ns", "compile": "compile_ns", "first": "first_ns"}
+"""Subjects with one value per process: subject and the process's key."""
+
+
+def summarise(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the summary of a result document; empty when nothing steady was measured."""
+    series = Series(document)
+    if not series.processes:
+        return {}
+    return {
+        f"{subject}.{metric.id}": _record(subject, metric, estimate)
+        for subject, metric, estimate in _estimates(series)
+    }
+
+
+def _estimates(series: Series) -> Iterator[tuple[str, Metric, Estimate]]:
+    for subject in series.subjects:
+        for metric in METRICS:
+            found = metric.formula(series, subject)
+            if found is not None:
+                yield subject, metric, found
+    for subject, key in ONCE.items():
+        values = [np.array([process[key] / NS]) for process in series.processes]
+        yield subject, METRICS[0], statistics.mean(values)
+
+
+def _record(subject: str, metric: Metric, estimate: Estimate) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "statistic": metric.id,
+        "unit": metric.unit,
+        "better": metric.better,
+        "estimate": estimate.value if estimate.displayable else None,
+        "ci95": None if estimate.ci is None else list(estimate.ci),
+        "method": estimate.method,
+        "n": estimate.n,
+        "n_eff": estimate.n_eff,
+        "p_processes": estimate.processes,
+        "design_effect": estimate.design_effect,
+        "displayable": estimate.displayable,
+        "reason": estimate.reason,
+        "between_sd": estimate.between_sd,
+        "within_sd": estimate.within_sd,
+    }

@@ -1,0 +1,308 @@
+"""The result file: schema and version, atomic write, load (docs/result-file.md).
+
+A file is never changed: a correction is a new file that names the one it supersedes. What can be
+computed from the raw samples (`complete`) is stored too, and must match when computed again.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from harness import advice, compat, metrics, statistics
+from harness.errors import ResultFileError
+from harness.metrics import CL, PERCENTILES
+from harness.precision import precision_text
+from harness.series import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+SCHEMA = {"name": "harness.trial", "major": 1, "minor": 0}
+COMPRESS_FROM = 2000
+"""Iterations in a trial from which its file is compressed."""
+SWEEP_FILE = "sweep.json"
+COLUMNS = (
+    "point_id", "point", "status", "reason", "weights", "backend", "device", "quant", "effective",
+    "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s", "mean_lo_s",
+    "mean_hi_s", *(f"p{p}_s" for p in PERCENTILES), "max_s", *(f"cl{p}_s" for p in CL),
+    "items_per_s", "items_per_s_lo", "items_per_s_hi", "items_padded_per_s", "rtf", "x_realtime",
+    "grade", "trial_id",
+)  # fmt: skip
+"""The columns of summary.csv, and the keys of a row of summary.json."""
+
+
+def canonical(value: Any) -> bytes:
+    """Return the canonical JSON of a value: sorted keys, no white space, UTF-8."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def point_id(facts: Mapping[str, Any]) -> str:
+    """Return the id of a point: 16 hex digits of the SHA-256 of its canonical facts."""
+    return hashlib.sha256(canonical(facts)).hexdigest()[:16]
+
+
+def new_trial_id() -> str:
+    """Return an id that sorts by time and is unique without asking anybody."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+
+
+def content_hash(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a document without its own hash."""
+    rest = {key: value for key, value in document.items() if key != "content_sha256"}
+    return hashlib.sha256(canonical(rest)).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with every NaN and infinity, which JSON cannot hold, replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
+
+
+def complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with everything that follows from its raw samples, and its hash."""
+    done: dict[str, Any] = _finite({"schema": SCHEMA, **document})
+    done["summary"] = metrics.summarise(done)
+    done["compat"] = compat.blocks(done)
+    done["warnings"] = advice.warnings(done)
+    done["grade"] = advice.grades(done)
+    done = _finite(done)
+    done["content_sha256"] = content_hash(done)
+    return done
+
+
+def relative_half_width(processes: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the relative half-width of mean latency's interval; None when there is none yet."""
+    series = Series({"processes": processes, "stages": []})
+    samples = series.seconds("latency")
+    return statistics.mean(samples).relative_half_width if len(samples) > 1 else None
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def _durable(path: Path, content: bytes, *, replace: bool) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Raises:
+        FileExistsError: it exists and `replace` is not set.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _pretty(value: Any) -> bytes:
+    return (json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_trial(folder: Path, document: Mapping[str, Any]) -> Path:
+    """Write a complete document into a point's folder, and drop the journal it replaces.
+
+    Returns:
+        The file: `<trial_id>.json`, compressed from 2,000 iterations on.
+
+    Raises:
+        FileExistsError: a trial of that id is there already; it is left as it is.
+    """
+    content, name = _pretty(document), f"{document['trial_id']}.json"
+    iterations = sum(len(p["columns"].get("latency_ns", ())) for p in document["processes"])
+    if iterations >= COMPRESS_FROM:
+        content, name = gzip.compress(content, mtime=0), f"{name}.gz"
+    _durable(folder / name, content, replace=False)
+    shutil.rmtree(_journal(folder, document["trial_id"]), ignore_errors=True)
+    return folder / name
+
+
+def _journal(folder: Path, trial_id: str) -> Path:
+    return folder / f"{trial_id}.parts"
+
+
+def journal_process(folder: Path, trial_id: str, record: Mapping[str, Any]) -> None:
+    """Keep a finished process at once, so that an interrupted trial loses none."""
+    parts = _journal(folder, trial_id)
+    parts.mkdir(parents=True, exist_ok=True)
+    _durable(parts / f"{record['index']}.json", _pretty(_finite(dict(record))), replace=True)
+
+
+def write_sweep(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write what a sweep is going to do: command, order of points, method, versions."""
+    _durable(folder / SWEEP_FILE, _pretty(facts), replace=True)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The latest trial of every point of a folder, in the order planned."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    """What `sweep.json` says; empty when there is none."""
+    trials: Sequence[Mapping[str, Any]]
+    paths: Mapping[str, Path]
+    """The file of each trial, by trial id."""
+    problems: Sequence[str] = field(default_factory=tuple)
+    """Result files that could not be read, one line each."""
+
+
+def load_trial(path: Path) -> dict[str, Any]:
+    """Return the document of a result file.
+
+    Raises:
+        ResultFileError: it is unreadable, no such file, newer than this reader, or altered.
+    """
+    try:
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        document = json.loads(text)
+    except (OSError, EOFError, ValueError) as error:
+        raise ResultFileError(f"{path}: cannot be read ({error})") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(schema, dict) or schema.get("name") != SCHEMA["name"]:
+        raise ResultFileError(f"{path}: not a result file of schema {SCHEMA['name']}")
+    if schema.get("major") != SCHEMA["major"]:
+        raise ResultFileError(
+            f"{path}: schema {schema['name']} {schema.get('major')}.{schema.get('minor')}; "
+            f"this reader knows {SCHEMA['major']}.x; use a newer harness"
+        )
+    if document.get("content_sha256") != content_hash(document):
+        raise ResultFileError(f"{path}: its content does not match its content_sha256")
+    found: dict[str, Any] = document
+    return found
+
+
+def load_sweep(folder: Path) -> Sweep:
+    """Return what a sweep's folder holds; unreadable files are named, not raised."""
+    trials: dict[str, Mapping[str, Any]] = {}
+    paths: dict[str, Path] = {}
+    problems = []
+    for path in sorted(folder.glob("points/*/*.json*")):
+        try:
+            document = load_trial(path)
+        except ResultFileError as error:
+            problems.append(str(error))
+            continue
+        paths[document["trial_id"]] = path
+        # Ids sort by time, so the last of a point is its latest; a correction supersedes.
+        trials[document["point"]["id"]] = document
+    facts = _sweep_facts(folder)
+    order = {one["id"]: place for place, one in enumerate(facts.get("points", ()))}
+    ordered = sorted(
+        trials.values(),
+        key=lambda one: (order.get(one["point"]["id"], len(order)), one["trial_id"]),
+    )
+    return Sweep(folder, facts, ordered, paths, tuple(problems))
+
+
+def _sweep_facts(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / SWEEP_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# --- summaries -------------------------------------------------------------------------------
+
+
+def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a document: the whole and every stage; one without figures if none."""
+    config, status = document["point"]["config"], document["status"]
+    common = {
+        "point_id": document["point"]["id"],
+        "point": document["point"]["name"],
+        "status": status["state"],
+        "reason": status["reason"],
+        "weights": document["weights"]["label"],
+        "backend": config["backend"]["name"],
+        "device": ",".join(config["devices"]),
+        "quant": config["quant"],
+        "effective": precision_text(document),
+        "bs": config["bs"],
+        "il": config["il"],
+        "waveglow": config["waveglow"],
+        "trial_id": document["trial_id"],
+    }
+    if not document["summary"]:
+        return [dict.fromkeys(COLUMNS) | common]
+    produced = {stage["name"]: stage["produces"] for stage in document["stages"]}
+    produced["latency"] = document["stages"][-1]["produces"]
+    return [
+        dict.fromkeys(COLUMNS)
+        | common
+        | {"subject": subject, "items": document["items"][produced[subject]]}
+        | _figures(document, subject)
+        for subject in ("latency", *(stage["name"] for stage in document["stages"]))
+    ]
+
+
+def _figures(document: Mapping[str, Any], subject: str) -> dict[str, Any]:
+    summary = document["summary"]
+    mean, rate = summary[f"{subject}.mean"], summary.get(f"{subject}.items_per_s", {})
+    times = ["mean", *(f"p{p}" for p in PERCENTILES), "max", *(f"cl{p}" for p in CL)]
+    found = {f"{name}_s": summary[f"{subject}.{name}"]["estimate"] for name in times}
+    for name in ("items_per_s", "items_padded_per_s", "rtf", "x_realtime"):
+        found[name] = summary.get(f"{subject}.{name}", {}).get("estimate")
+    found["mean_lo_s"], found["mean_hi_s"] = mean["ci95"] or (None, None)
+    found["items_per_s_lo"], found["items_per_s_hi"] = rate.get("ci95") or (None, None)
+    found["n"], found["processes"] = mean["n"], mean["p_processes"]
+    found["grade"] = document["grade"].get(f"{subject}.mean", {}).get("letter")
+    return found
+
+
+def _reasons(document: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: record["reason"]
+        for key, record in document["summary"].items()
+        if not record["displayable"]
+    }
+
+
+def write_summary(folder: Path, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Write summary.csv and summary.json of a sweep: the same rows, JSON with the reasons why."""
+    table, reasons = io.StringIO(), {}
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    found = []
+    for document in documents:
+        found += rows(document)
+        reasons[document["trial_id"]] = _reasons(document)
+    writer.writerows(found)
+    _durable(folder / "summary.csv", table.getvalue().encode(), replace=True)
+    summary = {"rows": found, "not_shown": reasons}
+    _durable(folder / "summary.json", _pretty(summary), replace=True)

@@ -1,0 +1,111 @@
+"""The samples of a result document as arrays: what every statistic is computed from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+NS = 1e9
+WHOLE = "latency"
+
+
+def usable(process: Mapping[str, Any]) -> bool:
+    """Return whether a process counts: it has steady iterations and did not end in an error."""
+    done = len(process["columns"].get("latency_ns", ()))
+    return "error" not in process and done > process["warmup"]
+
+
+class Series:
+    """The steady iterations of a document, by process: times in seconds, work in items."""
+
+    def __init__(self, document: Mapping[str, Any], device: str | None = None) -> None:
+        self.document = document
+        self.processes: Sequence[Mapping[str, Any]] = [
+            process
+            for process in document["processes"]
+            if usable(process) and device in {None, process["device"]}
+        ]
+
+    @cached_property
+    def stages(self) -> tuple[str, ...]:
+        """The stages in pipeline order."""
+        return tuple(stage["name"] for stage in self.document["stages"])
+
+    @cached_property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        """Named parts of the whole, such as the acoustic model: the stages each consists of."""
+        found: Mapping[str, Sequence[str]] = self.document.get("parts", {})
+        return found
+
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """Everything a time is kept of, per iteration."""
+        execute = (f"{stage}_execute" for stage in self.stages)
+        return (
+            WHOLE,
+            "latency_full",
+            *self.parts,
+            *self.stages,
+            *execute,
+            "glue",
+            "residual",
+        )
+
+    def nanoseconds(self, process: Mapping[str, Any], subject: str) -> NDArray[np.int64]:
+        """Return the times of one subject, warm-up included, as integers.
+
+        A stage's time is its model's execution and the glue it owns; `<stage>_execute` is the
+        model alone. A part is the whole less every stage that is not of it.
+        """
+        columns, glue = process["columns"], process["glue"]
+
+        def column(name: str) -> NDArray[np.int64]:
+            return np.asarray(columns[name], dtype=np.int64)
+
+        if subject in self.stages:
+            return column(f"{subject}_ns") + np.asarray(glue[subject], dtype=np.int64)
+        if subject in self.parts:
+            others = [stage for stage in self.stages if stage not in self.parts[subject]]
+            whole = column("latency_ns")
+            return whole - sum(self.nanoseconds(process, stage) for stage in others)
+        if subject == "latency_full":
+            return column("pre_ns") + column("latency_ns") + column("post_ns")
+        return column(f"{subject.removesuffix('_execute')}_ns")
+
+    def seconds(self, subject: str) -> list[NDArray[np.float64]]:
+        """Return the steady times of a subject, one array per process."""
+        return [
+            self.nanoseconds(process, subject)[process["warmup"] :] / NS
+            for process in self.processes
+        ]
+
+    def work(self, name: str) -> list[NDArray[np.float64]]:
+        """Return a work count of the steady iterations, one array per process; empty if absent."""
+        if any(name not in process["work"] for process in self.processes):
+            return []
+        return [
+            np.asarray(process["work"][name][process["warmup"] :], dtype=float)
+            for process in self.processes
+        ]
+
+    def items_of(self, subject: str) -> str | None:
+        """Return the name of what a subject is credited with; None for glue and the like."""
+        produced = {stage["name"]: stage["produces"] for stage in self.document["stages"]}
+        if subject == WHOLE:
+            return produced[self.stages[-1]]
+        if subject in self.parts:
+            return produced[[stage for stage in self.stages if stage in self.parts[subject]][-1]]
+        return produced.get(subject)
+
+    def speech_seconds(self) -> list[NDArray[np.float64]]:
+        """Return the seconds of speech of each iteration, the whole batch together."""
+        audio = self.document["audio"]
+        per_frame = audio["hop_samples"] / audio["sampling_rate_hz"]
+        return [frames * per_frame for frames in self.work("mel_frames_valid")]
