@@ -236,8 +236,9 @@ def _throttled() -> Any:
 
 
 def _temperature() -> Any:
-    sensors = getattr(psutil, "sensors_temperatures", dict)()
-    values = [one.current for group in sensors.values() for one in group]
+    if not hasattr(psutil, "sensors_temperatures"):
+        return unknown("psutil knows no sensors on this system")
+    values = [one.current for group in psutil.sensors_temperatures().values() for one in group]
     return max(values) if values else unknown("no sensor is visible")
 
 

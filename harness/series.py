@@ -97,7 +97,9 @@ class Series:
 
     def items_of(self, subject: str) -> str | None:
         """Return the name of what a subject is credited with; None for glue and the like."""
-        produced = {stage["name"]: stage["produces"] for stage in self.document["stages"]}
+        produced: dict[str, str] = {
+            stage["name"]: stage["produces"] for stage in self.document["stages"]
+        }
         if subject == WHOLE:
             return produced[self.stages[-1]]
         if subject in self.parts:

@@ -32,7 +32,7 @@ def read_sweep(folder: Path) -> SweepView:
     ]
     measured = {trial["point"]["id"] for trial in found.trials}
     views += [_planned(one) for one in found.facts.get("points", ()) if one["id"] not in measured]
-    return SweepView(folder.resolve().name, tuple(views), found.facts, found.problems)
+    return SweepView(folder.resolve().name, tuple(views), found.facts, tuple(found.problems))
 
 
 def _planned(one: dict[str, Any]) -> PointView:

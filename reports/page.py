@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import facts, findings, published
 from reports.figures import percentiles, scaling, series, stages
@@ -106,7 +106,7 @@ def _build(sweep: SweepView) -> Page:
     detailed = _detailed(sweep.points)
     drawn = [point for point in detailed if point.summary]
     comparison = published.compare(sweep) if sweep.measured else None
-    made = {
+    made: dict[str, Any] = {
         "warnings": findings.warnings(sweep),
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),

@@ -105,7 +105,7 @@ def _header() -> tuple[tuple[str, str], ...]:
 
 def _same_setting(point: PointView, row: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
     config = point.config
-    return (
+    return bool(
         point.quant == row["quant"]
         and point.batch == row["bs"]
         and config.get("il") == table["il"]

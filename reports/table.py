@@ -168,22 +168,22 @@ def _latency_figures(sweep: SweepView) -> list[_Figure]:
             symmetric=True,
         )
     ]
-    for p in (50, 90, 99):
-        figures.append(
-            _Figure(
-                Column(
-                    f"p{p}_s",
-                    f"p{p}",
-                    scale.unit,
-                    "s",
-                    "Latency",
-                    help=f"the {p} % quantile with its distribution-free 95 % interval",
-                ),
-                "latency",
+    figures += [
+        _Figure(
+            Column(
+                f"p{p}_s",
                 f"p{p}",
-                scale,
-            )
+                scale.unit,
+                "s",
+                "Latency",
+                help=f"the {p} % quantile with its distribution-free 95 % interval",
+            ),
+            "latency",
+            f"p{p}",
+            scale,
         )
+        for p in (50, 90, 99)
+    ]
     return figures
 
 
@@ -326,10 +326,11 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
         compact: leave out what a page of very many points cannot carry; the points' own tables
             and the exports have it.
     """
-    whole, *by_stage = _rate_figures(sweep) or [None]
+    rates = _rate_figures(sweep)
+    whole, by_stage = rates[:1], rates[1:]
     figures = [
         *_latency_figures(sweep),
-        *([whole] if whole else []),
+        *whole,
         *_real_time_figures(sweep),
         *_compat_figures(sweep),
         *by_stage,

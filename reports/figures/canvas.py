@@ -115,7 +115,7 @@ def style() -> Iterator[None]:
 
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update(_STYLE)  # type: ignore[arg-type] # keys are checked when set
         # A name may hold any character; the reader's fonts, not matplotlib's, will show it.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing")
         yield

@@ -75,7 +75,7 @@ def percentile_curve(
             if p > 0.5:  # noqa: PLR2004 - the median; only upper percentiles end the curve
                 break
             continue
-        found.append((p, estimate.value, *estimate.ci))
+        found.append((p, estimate.value, *(estimate.ci or (estimate.value, estimate.value))))
     return tuple(found)
 
 
@@ -148,6 +148,16 @@ def _panel(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
     _name_ends(axes, curves, scale)
 
 
+_LEADER = {
+    "arrowstyle": "-",
+    "color": GRID,
+    "lw": 0.8,
+    "ls": (0, (1, 2)),
+    "shrinkA": 0,
+    "shrinkB": 0,
+}
+
+
 def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
     """Write each curve's name at the right of the panel, moved apart, with a line to its end."""
     bottom, top = axes.get_ylim()
@@ -158,7 +168,7 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
         x = 1 / (1 - curve.values[-1][0])
         axes.annotate(
             "", (x, end), xytext=(edge, place), annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.8, "ls": (0, (1, 2)), "shrinkA": 0, "shrinkB": 0},
+            arrowprops=_LEADER,
         )  # fmt: skip
         axes.annotate(
             curve.label, (edge, place), xytext=(4, 0), textcoords="offset points", va="center",

@@ -138,10 +138,10 @@ def _efficiencies(axes: Axes, shown: Sequence[Curve]) -> None:
     top = max(105.0, axes.get_ylim()[1])
     axes.set_ylim(0, top)
     places = spread([y for *_, y in ends], top * 0.06)
-    for (curve, x, y), place in zip(ends, places, strict=True):
+    for (curve, batch, share), place in zip(ends, places, strict=True):
         axes.annotate(
-            f"{shorten(curve.label, 20)} {y:.0f} %", (x, place), xytext=(7, 0), textcoords="offset points", va="center",
-            color=INK, annotation_clip=False,
+            f"{shorten(curve.label, 20)} {share:.0f} %", (batch, place), xytext=(7, 0),
+            textcoords="offset points", va="center", color=INK, annotation_clip=False,
         )  # fmt: skip
     axes.margins(x=0.12)
 

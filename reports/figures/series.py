@@ -141,7 +141,7 @@ def _processes(
             axes.fill_between(start + x, rows[:, 0], rows[:, 2], color=SERIES[0], alpha=0.3, lw=0)
             axes.plot(start + x, rows[:, 1], color=SERIES[0], lw=1.2)
         else:
-            x = start + np.arange(len(values))
+            x = start + np.arange(len(values), dtype=np.float64)
             inside = values <= top
             axes.plot(x[inside], values[inside], color=SERIES[0], lw=0.8, marker=dot, ms=2.4)
         high = np.flatnonzero(values > top)

@@ -1,4 +1,4 @@
-"""Where the time goes: mean seconds of every stage, the glue between them, and what no span owns."""
+"""Where the time goes: mean seconds of every stage, the glue between them, and the residual."""
 
 from __future__ import annotations
 

@@ -238,7 +238,14 @@ def _prenet(b: GraphBuilder, weights: Weights, x: str, keep: list[str]) -> str:
 
 
 def _cell(
-    b: GraphBuilder, weights: Weights, key: str, x: str, state: tuple[str, str], out: str, size: int
+    b: GraphBuilder,
+    weights: Weights,
+    x: str,
+    *,
+    key: str,
+    state: tuple[str, str],
+    out: str,
+    size: int,
 ) -> str:
     """One step of an LSTM: writes out_<out>_hidden and out_<out>_cell, returns the former."""
     w, r, bias = lstm(b, weights, key, ("",))
@@ -284,11 +291,15 @@ def _step(b: GraphBuilder, weights: Weights, sizes: Sizes, keep: list[str]) -> N
     x = _prenet(b, weights, step.decoder_input, keep)
     x = b.op("Concat", x, step.attention_context, axis=1)
     state = (step.attention_hidden, step.attention_cell)
-    h_a = _cell(b, weights, f"{STEP}attention_rnn.", x, state, "attention", sizes.rnn)
+    h_a = _cell(
+        b, weights, x, key=f"{STEP}attention_rnn.", state=state, out="attention", size=sizes.rnn
+    )
     context = _attention(b, weights, h_a, step, sizes)
     x = b.op("Concat", h_a, context, axis=1)
     state = (step.decoder_hidden, step.decoder_cell)
-    h_d = _cell(b, weights, f"{STEP}decoder_rnn.", x, state, "decoder", sizes.rnn)
+    h_d = _cell(
+        b, weights, x, key=f"{STEP}decoder_rnn.", state=state, out="decoder", size=sizes.rnn
+    )
     x = b.op("Concat", h_d, context, axis=1)
     affine(b, weights, f"{STEP}linear_projection", x, out="decoder_output")
     affine(b, weights, f"{STEP}gate_layer", x, out="gate_prediction")

@@ -34,7 +34,7 @@ def waveglow(weights: Weights, sizes: Sizes) -> GraphBuilder:
     first, *early = b.ops("Split", [noise], names, axis=1, split=pieces)
     state = b.op("Mul", first, b.scalar(SIGMA))
     for flow in reversed(range(sizes.flows)):
-        state = _flow(b, weights, sizes, flow, state, cond)
+        state = _flow(b, weights, sizes, flow=flow, state=state, cond=cond)
         if flow and flow % sizes.early_every == 0:
             state = b.op("Concat", early.pop(0), state, axis=1)
     by_position = b.op("Transpose", state, perm=[0, 2, 3, 1])  # (batch, 1, positions, groups)
@@ -72,11 +72,13 @@ def _conditioning(b: GraphBuilder, weights: Weights, sizes: Sizes) -> str:
     return b.op("Reshape", up, b.ints(0, sizes.mel * sizes.groups, 1, -1))
 
 
-def _flow(b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, state: str, cond: str) -> str:
+def _flow(
+    b: GraphBuilder, weights: Weights, sizes: Sizes, *, flow: int, state: str, cond: str
+) -> str:
     """Undo one flow: affine coupling, then the inverse of its 1x1 convolution."""
     half = sizes.channels(flow) // 2
     kept, changed = _halves(b, state, half, f"flow_{flow}_state")
-    out = _wavenet(b, weights, sizes, flow, kept, cond)
+    out = _wavenet(b, weights, sizes, flow=flow, x=kept, cond=cond)
     shift, log_scale = _halves(b, out, half, f"flow_{flow}_affine")
     changed = b.op("Div", b.op("Sub", changed, shift), b.op("Exp", log_scale))
     state = b.op("Concat", kept, changed, axis=1)
@@ -85,7 +87,9 @@ def _flow(b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, state: str
     return b.op("Conv", state, b.weight(f"{key}.inverse", inverse[:, :, np.newaxis, np.newaxis]))
 
 
-def _wavenet(b: GraphBuilder, weights: Weights, sizes: Sizes, flow: int, x: str, cond: str) -> str:
+def _wavenet(
+    b: GraphBuilder, weights: Weights, sizes: Sizes, *, flow: int, x: str, cond: str
+) -> str:
     """Return shift and log scale (batch, 2 * half, 1, positions) from half of the state."""
     key, n = f"WN.{flow}", sizes.wn_channels
     hidden = _conv(b, weights, f"{key}.start", x)
