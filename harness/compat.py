@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MELS = "Number of mels per audio average"
 THROUGHPUT = "Throughput average (samples/sec)"
+PRE = "Preprocessing average (seconds)"
+POST = "Postprocessing average (seconds)"
 ITEMS_PER_SECOND = "tacotron2_items_per_sec average"
 WORTH = "cl N is a rank, not a percentile with an interval: its mean coverage is k / (n + 1)"
 _HEAD = re.compile(r"^=+dev\[(?P<device>[^\]]*)\]=+$")
@@ -39,7 +41,7 @@ class Block:
     fields: Mapping[str, float] = field(default_factory=dict)
 
 
-def _seconds(stage: str) -> str:
+def _stage(stage: str) -> str:
     return f"{stage.capitalize()} latency average (seconds)"
 
 
@@ -58,21 +60,36 @@ def fields(series: Series) -> dict[str, float | None]:
     frames, utterances = _all(series.work("mel_frames_padded")), _all(series.work("utterances"))
     acoustic = np.concatenate(series.seconds(next(iter(series.parts), WHOLE)))
     samples = series.work("audio_samples_padded")
-    found: dict[str, float | None] = {}
+    found: dict[str, float | None] = {
+        PRE: _mean(series, "pre"),
+        MELS: float((frames / utterances).mean()),
+        "Latency average (seconds)": float(latency.mean()),
+        "Latency std (seconds)": float(latency.std()),
+        ITEMS_PER_SECOND: float((frames / acoustic).mean()),
+    }
     if samples:
         found[THROUGHPUT] = float((_all(samples) / latency).mean())
-    found["Preprocessing average (seconds)"] = _mean(series, "pre")
-    if samples:
-        found["Postprocessing average (seconds)"] = _mean(series, "post")
-    found[MELS] = float((frames / utterances).mean())
+        found[POST] = _mean(series, "post")
     for stage in series.stages:
-        found[_seconds(stage)] = _mean(series, f"{stage}_execute")
-    found["Latency average (seconds)"] = float(latency.mean())
-    found["Latency std (seconds)"] = float(latency.std())
+        found[_stage(stage)] = _mean(series, f"{stage}_execute")
     for percent in CL:
         found[_cl(percent)] = statistics.cl(ordered, percent)
-    found[ITEMS_PER_SECOND] = float((frames / acoustic).mean())
-    return found
+    return {name: found[name] for name in _names(series.stages) if name in found}
+
+
+def _names(stages: Sequence[str]) -> list[str]:
+    """Return every field a log can have, in the original's order."""
+    return [
+        THROUGHPUT,
+        PRE,
+        POST,
+        MELS,
+        *(_stage(stage) for stage in stages),
+        "Latency average (seconds)",
+        "Latency std (seconds)",
+        *(_cl(percent) for percent in CL),
+        ITEMS_PER_SECOND,
+    ]
 
 
 def _all(samples: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -120,9 +137,12 @@ def log_text(found: Sequence[Block], note: str | None = None) -> str:
 def write_log(path: Path, document: Mapping[str, Any]) -> None:
     """Write the log of a result document; a field without a value is a comment that says so."""
     found, missing = [], []
+    names = _names([stage["name"] for stage in document["stages"]])
     for device, block in document["compat"].items():
-        known = {name: value for name, value in block["fields"].items() if value is not None}
-        missing += [name for name in block["fields"] if name not in known]
+        # A result file's keys are sorted; the log's lines are not.
+        values = {name: block["fields"][name] for name in names if name in block["fields"]}
+        known = {name: value for name, value in values.items() if value is not None}
+        missing += [name for name in values if name not in known]
         found.append(Block(device, known))
     note = document["weights"]["label"]
     if missing:

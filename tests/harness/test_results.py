@@ -1,0 +1,164 @@
+"""Result files: whole or absent, never changed, checked when read."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import gzip
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from harness import results
+from harness.errors import ResultFileError
+from tests.make_trials import LABEL, MS, make_process, make_trial, write_sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = json.loads(resources.files("harness").joinpath("trial.schema.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def trial() -> dict[str, Any]:
+    return make_trial([make_process([75 * MS, 76 * MS, 80 * MS], index=i) for i in (1, 2, 3)])
+
+
+def test_a_document_meets_the_schema(trial: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator.validate(trial)
+    validator.validate(make_trial([], state="skipped", reason="no kernels"))
+
+
+@pytest.mark.parametrize("broken", ["status", "point", "processes", "content_sha256"])
+def test_the_schema_refuses_a_document_without(broken: str, trial: dict[str, Any]) -> None:
+    del trial[broken]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate(trial)
+
+
+def test_the_schema_refuses_times_that_are_not_integers(trial: dict[str, Any]) -> None:
+    trial["processes"][0]["columns"]["latency_ns"][0] = 0.5
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate(trial)
+
+
+def test_what_is_written_is_read_back(trial: dict[str, Any], tmp_path: Path) -> None:
+    assert results.load_trial(results.write_trial(tmp_path, trial)) == trial
+
+
+def test_many_iterations_are_compressed(tmp_path: Path) -> None:
+    path = results.write_trial(tmp_path, make_trial([make_process([75 * MS] * 2000)]))
+    assert path.name.endswith(".json.gz")
+    assert json.loads(gzip.decompress(path.read_bytes())) == results.load_trial(path)
+
+
+def test_a_file_is_never_overwritten(trial: dict[str, Any], tmp_path: Path) -> None:
+    path = results.write_trial(tmp_path, trial)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError):
+        results.write_trial(tmp_path, {**trial, "items": {}})
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_crash_while_writing_leaves_no_file(
+    trial: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.results.os.fsync", crash)
+    with pytest.raises(OSError, match="No space"):
+        results.write_trial(tmp_path, trial)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_journal_goes_when_the_trial_is_whole(trial: dict[str, Any], tmp_path: Path) -> None:
+    results.journal_process(tmp_path, trial["trial_id"], trial["processes"][0])
+    (part,) = tmp_path.glob("*.parts/*.json")
+    assert json.loads(part.read_bytes()) == trial["processes"][0]
+    results.write_trial(tmp_path, trial)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": {"name": "harness.trial", "major": 2, "minor": 0}}, "newer"),
+        ({"schema": {"name": "another", "major": 1, "minor": 0}}, "not a result file"),
+        ({"status": {"state": "ok", "reason": "altered"}}, "does not match"),
+    ],
+)
+def test_a_file_that_cannot_be_trusted_is_refused(
+    change: dict[str, Any], said: str, trial: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "trial.json").write_text(json.dumps({**trial, **change}))
+    with pytest.raises(ResultFileError, match=said):
+        results.load_trial(tmp_path / "trial.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": 3}'])
+def test_garbage_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "trial.json").write_bytes(content)
+    with pytest.raises(ResultFileError, match=r"^[^\n]+$"):
+        results.load_trial(tmp_path / "trial.json")
+
+
+def test_an_unknown_field_is_kept(trial: dict[str, Any], tmp_path: Path) -> None:
+    richer = {**trial, "weather": "fine"}
+    richer["content_sha256"] = results.content_hash(richer)
+    assert results.load_trial(results.write_trial(tmp_path, richer))["weather"] == "fine"
+
+
+def test_the_stored_summary_is_what_the_samples_give(trial: dict[str, Any]) -> None:
+    again = results.complete(copy.deepcopy(trial))
+    assert again == trial
+
+
+def test_no_number_in_a_file_is_infinite_or_nan(tmp_path: Path) -> None:
+    golden = {"mel": {"sha256": "0", "finite": False, "min": float("nan"), "max": float("inf")}}
+    trial = make_trial([make_process([75 * MS] * 2, golden=golden)])
+    assert trial["processes"][0]["golden"]["mel"]["min"] is None
+    results.write_trial(tmp_path, trial)
+
+
+def test_a_sweep_is_read_in_order_with_what_could_not_be(tmp_path: Path) -> None:
+    trials = [make_trial([make_process([75 * MS] * 3)], bs=bs) for bs in (1, 4)]
+    write_sweep(tmp_path, trials)
+    (tmp_path / "points" / "odd").mkdir()
+    (tmp_path / "points" / "odd" / "x.json").write_text("{")
+    found = results.load_sweep(tmp_path)
+    assert [one["point"]["config"]["bs"] for one in found.trials] == [1, 4]
+    assert len(found.problems) == 1
+
+
+def test_the_latest_trial_of_a_point_counts(tmp_path: Path) -> None:
+    first = make_trial([make_process([75 * MS] * 3)])
+    second = make_trial([make_process([80 * MS] * 3)], supersedes=first["trial_id"])
+    write_sweep(tmp_path, [first, second])
+    (trial,) = results.load_sweep(tmp_path).trials
+    assert trial["trial_id"] == second["trial_id"]
+
+
+def test_summary_csv_and_json_say_the_same(tmp_path: Path) -> None:
+    trials = [
+        make_trial([make_process([75 * MS] * 8, index=i) for i in (1, 2, 3)]),
+        make_trial([], bs=4, state="skipped", reason="no kernels"),
+    ]
+    write_sweep(tmp_path, trials)
+    with (tmp_path / "summary.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [row["subject"] for row in table] == ["latency", "encoder", "decoder", "postnet", ""]
+    assert {row["weights"] for row in table} == {LABEL}
+    for text, exact in zip(table, summary["rows"], strict=True):
+        for key, value in exact.items():
+            assert text[key] == ("" if value is None else str(value))
+    assert table[0]["p99_s"] == ""
+    reasons = summary["not_shown"][trials[0]["trial_id"]]
+    assert reasons["latency.p99"].startswith("n too small")
+    assert table[-1]["reason"] == "no kernels"
