@@ -156,6 +156,8 @@ class Planner:
                     self._probes[key] = worker.ask(
                         "probe", PROBE_TIMEOUT_S, backend=name, options=options, device=device
                     )
+            except UsageError as error:
+                raise UsageError(f"backend={name} devices={device}: {error}") from error
             except WorkerError as error:
                 self._probes[key] = {"available": False, "reason": str(error), "options": options}
         probe = self._probes[key]

@@ -29,7 +29,7 @@ def grade(document: dict[str, Any], metric: str = "latency.mean") -> tuple[str, 
 
 
 def with_state(**after: Any) -> dict[str, Any]:
-    first = {"cpu": {"governor": "performance"}, "state": dict(STATE)}
+    first: dict[str, Any] = {"cpu": {"governor": "performance"}, "state": dict(STATE)}
     last = copy.deepcopy(first)
     last["state"].update(after)
     return {"before": first, "after": last, "changed": []}

@@ -1,0 +1,75 @@
+"""Runs the benchmarks asked for and prints one Markdown table of ratios."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import models, overhead, sharing, startup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.ratios import Ratio
+
+HEADER = """\
+| benchmark | what | ratio (95 % interval) | goal | median seconds, first / second | pairs |
+|---|---|---|---|---|---|"""
+
+
+def _row(found: Ratio) -> str:
+    return (
+        f"| {found.name} | {found.what} | {found.value:.4f} ({found.low:.4f} – {found.high:.4f}) | "
+        f"{found.goal} | {found.first_s:.4g} / {found.second_s:.4g} | {found.pairs} |"
+    )
+
+
+def _ratios(names: list[str], folder: Path) -> list[Ratio]:
+    runs: dict[str, Callable[[], Ratio]] = {
+        "overhead-tiny": lambda: overhead.ratio("tiny", folder, il=128, count=20, pairs=40),
+        "overhead-full": lambda: overhead.ratio("full", folder, il=32, count=2, pairs=12),
+        "startup": lambda: startup.ratio(folder, pairs=12),
+        "models": lambda: models.ratio(folder, pairs=3),
+    }
+    return [run() for name, run in runs.items() if name in names]
+
+
+NAMES = ("overhead-tiny", "overhead-full", "startup", "models", "points", "sharing")
+
+
+def main() -> None:
+    """Measure what was named; print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--sweep", type=Path, help="finished seed table to take the share from")
+    chosen = parser.parse_args()
+    names = chosen.names or list(NAMES)
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        found = _ratios(names, folder)
+        if found:
+            print(HEADER)
+            print("\n".join(_row(one) for one in found))
+        if "points" in names:
+            cost = startup.point_cost(folder, points=8)
+            print(f"\npoints: {cost:.2f} s of wall time per fake point of three processes")
+        if "sharing" in names:
+            sweep = chosen.sweep or sharing.run_seed_table(folder / "outputs")
+            _say_share(sharing.share(sweep))
+
+
+def _say_share(one: sharing.Share) -> None:
+    print(
+        f"\nsharing: {one.points} points, {one.wall_s:.0f} s of wall time: {one.steady:.1%} in "
+        f"iterations that count, {one.iterating:.1%} in iterations of any kind (warm-up and "
+        f"verification too), {one.starting_s / one.wall_s:.1%} starting, compiling and loading"
+    )
+
+
+if __name__ == "__main__":
+    main()
