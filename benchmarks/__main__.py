@@ -28,8 +28,8 @@ def _row(found: Ratio) -> str:
 
 def _ratios(names: list[str], folder: Path) -> list[Ratio]:
     runs: dict[str, Callable[[], Ratio]] = {
-        "overhead-tiny": lambda: overhead.ratio("tiny", folder, il=128, count=20, pairs=40),
-        "overhead-full": lambda: overhead.ratio("full", folder, il=32, count=2, pairs=12),
+        "overhead-tiny": lambda: overhead.ratio("tiny", folder, il=128, count=1, pairs=600),
+        "overhead-full": lambda: overhead.ratio("full", folder, il=32, count=1, pairs=60),
         "startup": lambda: startup.ratio(folder, pairs=12),
         "models": lambda: models.ratio(folder, pairs=3),
     }

@@ -36,7 +36,8 @@ def measure(
 ) -> Ratio:  # fmt: skip
     """Return the ratio of two timed things, run in pairs whose order alternates.
 
-    The interval is that of the mean log ratio over pairs (measurement method, section 8).
+    The estimate is the median ratio over pairs with its distribution-free interval (measurement
+    method, section 3.2): a neighbour on the same host disturbs single pairs, not the median.
 
     Args:
         name: of the benchmark.
@@ -52,11 +53,11 @@ def measure(
         order = (0, 1) if pair % 2 == 0 else (1, 0)
         for side in order:
             times[pair, side] = (first, second)[side]()
-    logs = np.log(times[:, 0] / times[:, 1])
-    found = statistics.mean([np.array([one]) for one in logs])
-    low, high = found.ci or (found.value, found.value)
+    ratios = np.sort(times[:, 0] / times[:, 1])
+    ranks = statistics.ranks(pairs, 0.5)
+    low, high = (float(ratios[rank - 1]) if rank else math.nan for rank in ranks)
     middle = np.median(times, axis=0)
     return Ratio(
-        name, what, math.exp(found.value), math.exp(low), math.exp(high), pairs,
+        name, what, statistics.quantile(ratios, 0.5), low, high, pairs,
         float(middle[0]), float(middle[1]), goal,
     )  # fmt: skip

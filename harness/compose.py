@@ -52,6 +52,26 @@ SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
 )
 """What Hydra says, recognised by a pattern, and how the harness says it."""
 
+GROUPS = ("backend", "model", "measure", "experiment")
+HELP = """\
+harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
+
+usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a sweep
+       python -m harness report DIR [--open]     render the report of a sweep again
+       python -m harness backends                list the backends found here, and their options
+       python -m harness --version
+
+With -m a comma list is swept: -m quant=force_float16,force_float32 bs=1,4,8
+
+Groups (key=choice):
+{groups}
+
+Keys and their values now:
+{keys}
+Exit status: 0 fine, 1 error, 2 usage, 3 regression, 4 unresolved, 5 nothing measured,
+6 some points failed, 7 accuracy gate failed, 130 interrupted.
+"""
+
 collected: list[DictConfig] = []
 """What Hydra composed: it drops what an application or a sweeper returns."""
 
@@ -90,12 +110,41 @@ def one_line(error: BaseException) -> str:
     return text
 
 
+def help_text(arguments: list[str]) -> str:
+    """Return what `--help` prints: how to call, the choices of every group, every key and value.
+
+    Hydra's own page takes longer to make than everything before it, and explains Hydra.
+
+    Raises:
+        UsageError: the arguments beside `--help` cannot be composed.
+    """
+    config.register()
+    extensions.register(arguments)
+    overrides = [_devices_as_list(one) for one in arguments if not one.startswith("-")]
+    try:
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            composed = hydra.compose("config", overrides)
+    except HydraException as error:
+        raise UsageError(one_line(error)) from error
+    choices = {name: _choices(name) for name in GROUPS}
+    choices["backend"] = sorted({*choices["backend"], *extensions.plugin_names()})
+    groups = "\n".join(f"  {name}: {', '.join(found)}" for name, found in choices.items())
+    return HELP.format(groups=groups, keys=config.as_yaml(composed))
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+
+
 def points(arguments: list[str]) -> list[config.Config]:
     """Compose and check the points that `arguments` ask for; empty after --help and the like.
 
     Raises:
         UsageError: Hydra or the schema refused something; each problem is named in one line.
     """
+    if {"--help", "-h"} & set(arguments):
+        sys.stdout.write(help_text(arguments))
+        return []
     config.register()
     extensions.register(arguments)
     collected.clear()

@@ -171,6 +171,12 @@ def register_backend(name: str, options: Iterable[str]) -> None:
     ConfigStore.instance().store(group="backend", name=name, node=node)
 
 
+def as_yaml(composed: DictConfig) -> str:
+    """Return the keys of a composed configuration and their values as YAML."""
+    text: str = OmegaConf.to_yaml(composed)
+    return text
+
+
 def typed(composed: DictConfig) -> Config:
     """Turn a composed configuration into a checked `Config`.
 
