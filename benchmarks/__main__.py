@@ -28,10 +28,10 @@ def _row(found: Ratio) -> str:
 
 def _ratios(names: list[str], folder: Path) -> list[Ratio]:
     runs: dict[str, Callable[[], Ratio]] = {
-        "overhead-tiny": lambda: overhead.ratio("tiny", folder, il=128, count=1, pairs=600),
-        "overhead-full": lambda: overhead.ratio("full", folder, il=32, count=1, pairs=60),
+        "overhead-tiny": lambda: overhead.ratio("tiny", folder, il=128, count=1, pairs=1500),
+        "overhead-full": lambda: overhead.ratio("full", folder, il=32, count=1, pairs=150),
         "startup": lambda: startup.ratio(folder, pairs=12),
-        "models": lambda: models.ratio(folder, pairs=3),
+        "models": lambda: models.ratio(folder, pairs=6),
     }
     return [run() for name, run in runs.items() if name in names]
 
