@@ -64,13 +64,14 @@ def make_process(
 
 def make_trial(
     processes: Sequence[Mapping[str, Any]], *, quant: str = "force_float32", bs: int = 1,
-    waveglow: bool = False, state: str = "ok", reason: str | None = None, **changes: Any,
+    waveglow: bool = False, state: str = "ok", reason: str | None = None, seed: int = 1234,
+    **changes: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Return a complete document; `changes` replace top-level fields before it is completed."""
     stages = {**STAGES, **({"waveglow": "audio_samples"} if waveglow else {})}
     facts = {
         "pipeline": "tacotron2", "backend": {"name": "onnxruntime", "options": {}}, "quant": quant,
-        "bs": bs, "il": 128, "waveglow": waveglow, "devices": ["0"], "model": "full", "seed": 1234,
+        "bs": bs, "il": 128, "waveglow": waveglow, "devices": ["0"], "model": "full", "seed": seed,
         "scenario": "single_stream", "sync": "stage", "models": dict.fromkeys(stages, "0" * 64),
     }  # fmt: skip
     effective = {

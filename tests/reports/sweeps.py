@@ -1,0 +1,77 @@
+"""Sweeps to render: what people have, what went wrong, and what somebody malicious would name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tests.make_trials import MS, make_process, make_trial, write_sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\u202e\x1b[31m"
+
+
+def processes(count: int, each: int, bs: int = 1, seed: int = 1) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    return [
+        make_process(
+            [int(value * MS) for value in rng.lognormal(np.log(70 + 5 * bs), 0.03, each + 3)],
+            index=index + 1,
+            warmup=3,
+            bs=bs,
+        )
+        for index in range(count)
+    ]
+
+
+def seed_table(folder: Path) -> Path:
+    """Write the original's six points."""
+    trials = [
+        make_trial(processes(3, 30, bs, seed), quant=quant, bs=bs)
+        for seed, (quant, bs) in enumerate(
+            (quant, bs) for quant in ("force_float16", "force_float32") for bs in (1, 4, 8)
+        )
+    ]
+    return write_sweep(folder, trials)
+
+
+def mixed(folder: Path) -> Path:
+    """Write one point of every state."""
+    return write_sweep(
+        folder,
+        [
+            make_trial(processes(3, 30)),
+            make_trial(
+                [], bs=2, state="skipped", reason="no int8 kernels", quant="qint8_mixed_float32"
+            ),
+            make_trial(processes(1, 5, 4), bs=4, state="interrupted", reason="by the user"),
+            make_trial([], bs=8, state="failed", reason="the worker was ended by SIGSEGV"),
+            make_trial([], bs=16, state="timeout", reason="no answer to run within 900 s"),
+        ],
+    )
+
+
+def hostile(folder: Path) -> Path:
+    """Write a point whose every text is an attack."""
+    trial = make_trial(
+        processes(2, 10),
+        state="failed",
+        reason=HOSTILE,
+        weights={"kind": "synthetic", "seed": 1, "label": HOSTILE},
+        provenance={
+            "command": HOSTILE,
+            "harness_version": "0",
+            "git": {"commit": HOSTILE, "dirty": False},
+        },
+    )
+    trial["point"]["name"] = HOSTILE.replace("/", "")
+    place = folder / "points" / "hostile"
+    place.mkdir(parents=True)
+    from harness import results  # noqa: PLC0415 - only here
+
+    trial["content_sha256"] = results.content_hash(trial)
+    results.write_trial(place, trial)
+    return folder

@@ -1,0 +1,137 @@
+"""The page as text: self-contained, escaped, deterministic, sensible whatever was measured."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import html5lib
+import pytest
+
+import reports
+from harness.errors import UsageError
+from tests.make_trials import LABEL, make_trial, write_sweep
+from tests.reports import sweeps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.hostile]
+
+
+def rendered(folder: Path) -> str:
+    return reports.render(folder).read_text("utf-8")
+
+
+@pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
+def page(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    maker: Callable[[Path], Path] = request.param
+    return rendered(maker(tmp_path / "sweep"))
+
+
+def test_it_is_html_without_an_error(page: str) -> None:
+    parser = html5lib.HTMLParser(strict=False)
+    parser.parse(page)
+    # An SVG of matplotlib has attributes html5lib does not know; structure is what counts.
+    assert not [error for error in parser.errors if "attribute" not in str(error[1])]
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(script|img|iframe|link|object|embed)[^>]*\b(src|href)=", page)
+    assert not re.search(r"url\((?!#|\"#|'#|data:)", page)
+    assert "@import" not in page
+
+
+def test_the_only_script_is_the_one_the_policy_names(page: str) -> None:
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    allowed = re.search(r"script-src 'sha256-([^']+)'", page)
+    assert allowed is not None
+    hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    assert hashes == [allowed[1]]
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    folder = sweeps.seed_table(tmp_path / "sweep")
+    assert rendered(folder) == rendered(folder)
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    page = rendered(sweeps.hostile(tmp_path / "sweep"))
+    assert "<img src=x" not in page
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+
+
+def test_every_part_the_reader_needs_is_there(tmp_path: Path) -> None:
+    page = rendered(sweeps.seed_table(tmp_path / "sweep"))
+    for part in ("warnings", "points", "figures", "stages", "published", "environment", "method"):
+        assert f'id="{part}"' in page, part
+    assert LABEL in page
+    assert page.count("<svg") >= 4
+    assert page.count("<desc") >= 4
+
+
+def test_cl_figures_and_rates_of_every_stage_are_on_the_page(tmp_path: Path) -> None:
+    page = rendered(sweeps.seed_table(tmp_path / "sweep"))
+    for stage in ("Encoder", "Decoder", "Postnet"):
+        assert re.search(rf"rowgroup.*{stage}", page), stage
+    for p in (50, 90, 95, 99, 100):
+        assert f"cl{p}" in page
+
+
+def test_the_published_rows_are_beside_ours_with_what_they_really_are(tmp_path: Path) -> None:
+    page = rendered(sweeps.seed_table(tmp_path / "sweep"))
+    assert "75.218" in page
+    assert "float16" in page
+    assert "10 iterations" in page
+
+
+def test_every_state_and_reason_is_shown(tmp_path: Path) -> None:
+    page = rendered(sweeps.mixed(tmp_path / "sweep"))
+    for text in ("no int8 kernels", "SIGSEGV", "within 900 s", "by the user"):
+        assert text in page
+
+
+def test_a_planned_point_without_a_result_is_shown_as_that(tmp_path: Path) -> None:
+    from harness import results  # noqa: PLC0415 - only here
+
+    folder = sweeps.mixed(tmp_path / "sweep")
+    other = make_trial([], bs=32, state="skipped", reason="x")["point"]
+    facts = {"points": [{**other, "folder": "x", "skip": None}], "command": "python -m harness"}
+    results.write_sweep(folder, facts)
+    assert "not measured" in rendered(folder)
+
+
+def test_an_empty_sweep_is_a_page(tmp_path: Path) -> None:
+    assert "No point has been measured" in rendered(write_sweep(tmp_path, []))
+
+
+def test_an_unreadable_file_is_named_and_the_rest_shown(tmp_path: Path) -> None:
+    folder = sweeps.mixed(tmp_path / "sweep")
+    (folder / "points" / "bad").mkdir()
+    (folder / "points" / "bad" / "1.json").write_text("{")
+    page = rendered(folder)
+    assert "1.json" in page
+    assert "SIGSEGV" in page
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        reports.render(tmp_path / "nowhere")
+
+
+@pytest.mark.slow
+def test_a_thousand_points_stay_a_page_of_bounded_size(tmp_path: Path) -> None:
+    trials = [
+        make_trial(sweeps.processes(1, 20, bs, seed), seed=seed, bs=bs)
+        for seed in range(100)
+        for bs in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    ]
+    page = rendered(write_sweep(tmp_path, trials))
+    assert len(page.encode()) < 5_000_000
+    assert "1,000 points" in page
