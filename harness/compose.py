@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import sys
@@ -159,10 +161,18 @@ def points(arguments: list[str]) -> list[config.Config]:
 
     sys.argv[1:] = [_devices_as_list(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines and leaves by itself
+    said = io.StringIO()
     try:
-        application()
-    except HydraException as error:
+        with contextlib.redirect_stderr(said):
+            application()
+    except (HydraException, ValueError) as error:  # Hydra's own checks are not all HydraExceptions
         raise UsageError(one_line(error)) from error
+    except SystemExit as error:
+        if error.code:
+            reason = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+            raise UsageError(f"{reason}; `python -m harness --help` shows the usage") from error
+        raise
+    sys.stderr.write(said.getvalue())
     if any(sweep_only):
         raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
     return _checked(collected)
