@@ -139,11 +139,12 @@ def _precision(document: Document) -> Iterator[Finding]:
     requested = document["settings"]["requested"]["quant"]
     effective = document["settings"]["effective"]
     wanted = requested.removeprefix("force_") if requested.startswith("force_") else None
-    unverified = [name for name, facts in effective.items() if not facts["verified"]]
+    stages = [stage["name"] for stage in document["stages"] if stage["name"] in effective]
+    unverified = [name for name in stages if not effective[name]["verified"]]
     other = [
         name
-        for name, facts in effective.items()
-        if facts["verified"] and wanted and facts["compute"] != wanted
+        for name in stages
+        if effective[name]["verified"] and wanted and effective[name]["compute"] != wanted
     ]
     if unverified:
         yield Finding(

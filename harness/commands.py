@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,6 +41,133 @@ def _report(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.FINE
 
 
+COMPARE_KEYS = {
+    "rule": ("verdict", "compat"),
+    "format": ("text", "markdown", "json", "junit"),
+    "fail_on": ("slower", "unresolved"),
+    "across": ("nothing", "hardware"),
+    "delta": (),
+}
+"""The keys of `compare`; the first choice is the default."""
+
+
+def _compare(arguments: Sequence[str]) -> ExitStatus:
+    """Compare two sweeps, or with rule=compat two of the original's logs."""
+    paths = [Path(word) for word in arguments if "=" not in word]
+    keys = _keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
+    if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
+        raise UsageError(
+            f"compare needs a baseline and a candidate, found {len(paths)} paths: "
+            "`python -m harness compare BASE NEW`"
+        )
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"compare {path}: there is no such folder or log")
+    base, new = paths
+    if keys["rule"] == "compat":
+        return _compat(base, new)
+    delta = _share(keys.get("delta", "0.02"))
+    import reports.comparisons as shown  # noqa: PLC0415 - heavy
+    from harness import compare  # noqa: PLC0415
+
+    found = compare.compare(
+        _trials(base), _trials(new), delta=delta, across_hardware=keys["across"] == "hardware"
+    )
+    sys.stdout.write(shown.FORMATS[keys["format"]](found))
+    return found.status(fail_on_unresolved=keys["fail_on"] == "unresolved")
+
+
+def _keys(command: str, words: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return key=value words as a checked mapping, defaults filled in."""
+    given = dict(word.split("=", 1) for word in words)
+    for key, value in given.items():
+        if key not in known:
+            raise UsageError(f"{command}: unknown key '{key}'; possible: {', '.join(known)}")
+        if known[key] and value not in known[key]:
+            raise UsageError(f"{command}: {key}={value}: possible: {', '.join(known[key])}")
+    return {key: choices[0] for key, choices in known.items() if choices} | given
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise UsageError(f"compare: delta={text}: a share above 0 and below 1, such as 0.02")
+    return value
+
+
+def _trials(folder: Path) -> list[Mapping[str, Any]]:
+    from harness import results  # noqa: PLC0415
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: not a sweep's folder; logs are compared with rule=compat")
+    found = results.load_sweep(folder)
+    if found.problems:
+        raise UsageError(found.problems[0])
+    if not found.trials:
+        raise UsageError(f"{folder}: holds no result file; name a sweep's folder")
+    return list(found.trials)
+
+
+def _compat(base: Path, new: Path) -> ExitStatus:
+    from harness import compare  # noqa: PLC0415
+    from reports.comparisons import compat_text  # noqa: PLC0415
+
+    if base.is_dir() != new.is_dir():
+        raise UsageError(f"compare {base} {new}: a sweep and a log; name two of one kind")
+    sides = [_rates(path) for path in (base, new)]
+    rows = [
+        row
+        for name in dict.fromkeys([*sides[0], *sides[1]])
+        for row in compare.compat_rows(name, sides[0].get(name, {}), sides[1].get(name, {}))
+    ]
+    sys.stdout.write(compat_text(rows))
+    failed = any(row.verdict == "fail" for row in rows)
+    return ExitStatus.REGRESSION if failed else ExitStatus.FINE
+
+
+def _rates(path: Path) -> dict[str, dict[str, float | None]]:
+    """Return the original's items per second by log name and device."""
+    from harness import compat  # noqa: PLC0415
+
+    if path.is_dir():
+        return {
+            compat.log_name(trial): {
+                device: block["fields"].get(compat.ITEMS_PER_SECOND)
+                for device, block in trial["compat"].items()
+            }
+            for trial in _trials(path)
+        }
+    blocks = compat.read_log(path)
+    # Two logs are compared whatever they are called.
+    return {"log": {one.device: one.fields.get(compat.ITEMS_PER_SECOND) for one in blocks}}
+
+
+def _verify(arguments: Sequence[str]) -> ExitStatus:
+    """Compute every stored summary again from the raw samples; check schema and hashes."""
+    parser = _Parser(prog="harness verify", description=_verify.__doc__)
+    parser.add_argument("folder", type=Path, help="folder of a sweep")
+    folder: Path = parser.parse_args(arguments).folder
+    if not folder.is_dir():
+        raise UsageError(f"verify {folder}: there is no such folder; name a sweep's folder")
+    from harness import verify  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+
+    console, checked = Console(), 0
+    problems: list[str] = []
+    for path in verify.files(folder):
+        checked += 1
+        problems += verify.problems(path)
+    for line in problems:
+        console.say(line)
+    if not checked:
+        raise UsageError(f"verify {folder}: holds no result file; name a sweep's folder")
+    console.say(f"{checked} result files checked, {len(problems)} problems")
+    return ExitStatus.ERROR if problems else ExitStatus.FINE
+
+
 def _backends(arguments: Sequence[str]) -> ExitStatus:
     """List the backends found here, with their options, and what is wrong with broken ones."""
     parser = _Parser(prog="harness backends", description=_backends.__doc__)
@@ -61,7 +189,9 @@ def _backends(arguments: Sequence[str]) -> ExitStatus:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
+    "compare": _compare,
     "report": _report,
+    "verify": _verify,
 }
 
 

@@ -26,8 +26,9 @@ def precision_text(document: Mapping[str, Any]) -> str:
     """Return the precision of all stages of a result document; empty when none was loaded."""
     effective = (document.get("settings") or {}).get("effective") or {}
     stages: dict[str, list[str]] = {}
-    for name, one in effective.items():
-        stages.setdefault(stage_precision(one), []).append(str(name))
+    for name in (stage["name"] for stage in document.get("stages") or ()):
+        if name in effective:  # in the pipeline's order: a file's own keys are sorted
+            stages.setdefault(stage_precision(effective[name]), []).append(str(name))
     if len(stages) == 1:
         return next(iter(stages))
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in stages.items())

@@ -16,6 +16,7 @@ LAYERS = (
     {"metrics", "steady", "outliers", "comparison"},
     {"compat", "environment", "advice"},
     {"results"},
+    {"compare", "verify"},
     {"point"},
     {"worker", "store"},
     {"extensions"},

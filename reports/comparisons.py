@@ -1,0 +1,176 @@
+"""A comparison as text, Markdown, JSON or JUnit XML: the same rows on every surface."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from harness.units import seconds
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.compare import Comparison, CompatRow, Row
+
+HEADER = ("point", "metric", "baseline", "candidate", "ratio", "95 % interval", "verdict")
+COMPAT_HEADER = ("log", "device", "ratio", "verdict (compat: 0.95 to 1.05)", "reason")
+BAD = ("slower", "not comparable", "fail")
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    found = row.difference
+    low, high = found.interval if found else (None, None)
+    interval = ""
+    if low is not None and high is not None:
+        interval = f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "none"
+    verdict = str(row.verdict)
+    if found and found.further:
+        verdict += f" ({found.further} more processes)"
+    elif row.reason:
+        verdict += f": {plain(row.reason)}"
+    times = ["" if value is None else seconds(value) for value in (row.baseline_s, row.candidate_s)]
+    return (
+        plain(row.point), row.metric, *times, _ratio(found.ratio if found else None), interval,
+        verdict,
+    )  # fmt: skip
+
+
+def _headline(found: Comparison) -> list[str]:
+    counts = {word: len(found.of(word)) for word in ("slower", "faster", "unresolved")}
+    parts = [f"{number} {word}" for word, number in counts.items() if number]
+    same, apart = len(found.of("no difference")), len(found.of("not comparable"))
+    parts += [f"{same} no difference"] if same else []
+    parts += [f"{apart} not comparable"] if apart else []
+    lines = [f"{len(found.rows)} figures compared: {', '.join(parts) or 'nothing'}."]
+    if found.geometric_mean is not None and found.worst is not None and found.worst.difference:
+        lines.append(
+            f"Geometric mean of latency ratios {found.geometric_mean:.4f}; worst point "
+            f"{plain(found.worst.point)}: {found.worst.difference.ratio:.4f}."
+        )
+    lines.append(
+        f"A difference counts from {found.delta:.1%} on. Two occasions on one host are assumed to "
+        "differ by 1 % (SD), which widens every interval."
+    )
+    if found.new_points:
+        lines.append(f"Only in the candidate: {plain(', '.join(found.new_points))}.")
+    if found.failed:
+        lines.append(f"Failed in the candidate: {plain(', '.join(found.failed))}.")
+    lines.append(f"Models: {plain('; '.join(found.labels))}.")
+    return lines
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def to_text(found: Comparison) -> str:
+    """Return the rows as an aligned table under the headline."""
+    table = aligned([HEADER, *(_cells(row) for row in found.rows)])
+    return "\n".join([*_headline(found), "", *table]) + "\n"
+
+
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
+
+
+def to_markdown(found: Comparison) -> str:
+    """Return a table for a pull request: what needs a look in the open, the rest folded."""
+
+    def table(rows: Sequence[Row]) -> list[str]:
+        lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
+        return lines + [
+            "| " + " | ".join(cell.translate(_MARKDOWN) for cell in _cells(row)) + " |"
+            for row in rows
+        ]
+
+    bad = found.of("slower", "not comparable", "unresolved", "faster")
+    same = found.of("no difference")
+    lines = [line.translate(_MARKDOWN) for line in _headline(found)]
+    lines = ["\n\n".join(lines), ""]
+    if bad:
+        lines += [*table(bad), ""]
+    if same:
+        lines += ["<details><summary>no difference</summary>", "", *table(same), "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(found: Comparison) -> str:
+    """Return the rows with exact values."""
+    rows: list[dict[str, Any]] = []
+    for row in found.rows:
+        difference = row.difference
+        finite = difference is not None and math.isfinite(difference.half_width)
+        rows.append(
+            {
+                "point": row.point,
+                "metric": row.metric,
+                "baseline_s": row.baseline_s,
+                "candidate_s": row.candidate_s,
+                "ratio": difference.ratio if difference else None,
+                "ci95": list(difference.interval) if difference and finite else None,
+                "p_value": difference.p_value if difference else None,
+                "verdict": str(row.verdict),
+                "reason": row.reason,
+                "further_processes": difference.further if difference else None,
+            }
+        )
+    document = {
+        "delta": found.delta,
+        "geometric_mean": found.geometric_mean,
+        "worst": found.worst.point if found.worst else None,
+        "new_points": list(found.new_points),
+        "failed": list(found.failed),
+        "weights": list(found.labels),
+        "rows": rows,
+    }
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def to_junit(found: Comparison) -> str:
+    """Return JUnit XML: one case a figure, failed when it is slower or not comparable."""
+    failures = found.of(*BAD)
+    suite = ET.Element(
+        "testsuite",
+        name="harness compare",
+        tests=str(len(found.rows)),
+        failures=str(len(failures)),
+        skipped=str(len(found.of("unresolved"))),
+    )
+    for row in found.rows:
+        case = ET.SubElement(suite, "testcase", classname=plain(row.point), name=row.metric)
+        words = ", ".join(cell for cell in _cells(row)[2:] if cell)
+        if row.verdict in BAD:
+            ET.SubElement(case, "failure", message=words)
+        elif row.verdict == "unresolved":
+            ET.SubElement(case, "skipped", message=words)
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": to_text,
+    "markdown": to_markdown,
+    "json": to_json,
+    "junit": to_junit,
+}
+"""The formats of `python -m harness compare`."""
+
+
+def compat_text(rows: Sequence[CompatRow]) -> str:
+    """Return what the original's rule says, as an aligned table."""
+    cells = [
+        (plain(row.name), row.device, _ratio(row.ratio), row.verdict, row.reason or "")
+        for row in rows
+    ]
+    return "\n".join(aligned([COMPAT_HEADER, *cells])) + "\n"
