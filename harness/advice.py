@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness import outliers
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
 
@@ -25,6 +26,7 @@ TIMER_LIMITED = 1000
 """A span shorter than so many clock differences is marked (2.1)."""
 OVERHEAD_NS, OVERHEAD_SHARE = 5_000, 0.001
 FREQUENCY_CHANGE = 0.05
+SEVERE_SHARE = 0.05
 LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
 LEAST_EFFECTIVE_N = 30
 
@@ -171,6 +173,20 @@ def _virtual_clock(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _outliers(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.processes:
+        return
+    found = outliers.sensitivity(series.seconds(WHOLE))
+    if found.share > SEVERE_SHARE:
+        yield Finding(
+            "outliers", "warning", f"{found.share:.1%} of the iterations are severe outliers",
+            f"without them the mean would be {found.shift:+.1%}; they are counted, because a user "
+            "would meet them too", "look at the series for what they have in common; stop what "
+            "else is running",
+        )  # fmt: skip
+
+
 def _limit_hit(document: Document) -> Iterator[Finding]:
     for stage in document["stages"]:
         key, limit = f"{stage['name']}_steps", stage["step_limit"]
@@ -206,6 +222,7 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _overhead,
     _timer_limited,
     _environment,
+    _outliers,
     _limit_hit,
     _outputs_differ,
 )

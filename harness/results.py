@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import advice, compat, metrics, statistics
+from harness import advice, compat, metrics, outliers, statistics
 from harness.errors import ResultFileError
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
@@ -81,6 +81,7 @@ def _finite(value: Any) -> Any:
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document with everything that follows from its raw samples, and its hash."""
     done: dict[str, Any] = _finite({"schema": SCHEMA, **document})
+    done["processes"] = [{**one, "labels": outliers.labels(one)} for one in done["processes"]]
     done["summary"] = metrics.summarise(done)
     done["compat"] = compat.blocks(done)
     done["warnings"] = advice.warnings(done)

@@ -1,0 +1,67 @@
+"""Labels of unusual iterations: named, counted, never removed (measurement method, section 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+MILD, SEVERE = 1.5, 3.0
+"""Tukey's fences, in interquartile ranges beyond the quartiles."""
+LEAST_N = 5
+"""Fewer values have no quartiles worth a fence."""
+
+
+def labels(process: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return label -> numbers of the iterations that have it, warm-up counted in the numbering.
+
+    `first` is iteration 0. `mild` and `severe` lie beyond the fences of the process's own steady
+    iterations, on either side; what is severe is not mild.
+    """
+    every = np.asarray(process["columns"].get("latency_ns", ()), dtype=float)
+    found: dict[str, list[int]] = {"first": [0] if len(every) else []}
+    warmup = process["warmup"]
+    steady = every[warmup:]
+    severe, mild = beyond(steady)
+    found["mild"] = (np.flatnonzero(mild) + warmup).tolist()
+    found["severe"] = (np.flatnonzero(severe) + warmup).tolist()
+    return found
+
+
+def beyond(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which values are severe and which only mild outliers."""
+    if len(values) < LEAST_N:
+        none = np.zeros(len(values), dtype=bool)
+        return none, none
+    ordered = np.sort(values)
+    low, high = (statistics.quantile(ordered, p) for p in (0.25, 0.75))
+    distance = np.maximum(low - values, values - high)
+    severe = distance > SEVERE * (high - low)
+    return severe, (distance > MILD * (high - low)) & ~severe
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What the severe outliers of a trial are worth."""
+
+    share: float
+    """Of the steady iterations."""
+    shift: float
+    """Relative change of the mean if they were left out. They are not."""
+
+
+def sensitivity(samples: Sequence[NDArray[np.float64]]) -> Sensitivity:
+    """Return share and weight of the severe outliers of all processes."""
+    masks = [beyond(one)[0] for one in samples]
+    values, severe = np.concatenate(samples), np.concatenate(masks)
+    if severe.all():
+        return Sensitivity(1.0, 0.0)
+    return Sensitivity(float(severe.mean()), float(values[~severe].mean() / values.mean() - 1))
