@@ -233,6 +233,14 @@ def warnings(document: Document) -> list[dict[str, str]]:
     return [dict(vars(found)) for rule in WARNINGS for found in rule(document)]
 
 
+SHAPES = {
+    "no steady state": ("D", "the level changed near the end", "raise num_iters; find the cause"),
+    "slowdown": ("C", "a later level is slower", "look for throttling, or memory that grows"),
+    "still warming": ("C", "a later level is faster", "raise warmup_iters"),
+    "drift": ("C", "latency drifts by more than 1 %", "wait until the machine is warm"),
+}
+"""Labels of `harness/steady.py` that limit a grade: letter, text, what to try."""
+
 # --- grades ----------------------------------------------------------------------------------
 
 
@@ -254,7 +262,22 @@ def _of_trial(document: Document) -> Iterator[Reason]:
     git = document["provenance"]["git"]
     if git.get("dirty"):
         yield Reason("C", "dirty-tree", "the harness has uncommitted changes", "commit them")
+    yield from _of_series(document)
     yield from _of_machine(document)
+
+
+def _of_series(document: Document) -> Iterator[Reason]:
+    """Yield what the series of the processes look like, the most frequent cause first."""
+    for label, (letter, text, advice) in SHAPES.items():
+        count = sum(one.get("steady", {}).get("label") == label for one in document["processes"])
+        if count:
+            which = f"in {count} of {len(document['processes'])} processes"
+            yield Reason(letter, label.replace(" ", "-"), f"{text} {which}", advice)
+    if any(not one.get("steady", {}).get("finished", True) for one in document["processes"]):
+        yield Reason(
+            "C", "warm-up-not-finished", "warm-up takes half of a process or more",
+            "raise num_iters",
+        )  # fmt: skip
 
 
 def _of_machine(document: Document) -> Iterator[Reason]:

@@ -105,7 +105,7 @@ def blocks(document: Mapping[str, Any]) -> dict[str, Any]:
     devices = dict.fromkeys(process["device"] for process in document["processes"])
     found = {}
     for device in devices:
-        series = Series(document, device)
+        series = Series(document, device, compat=True)
         if series.processes:
             n = sum(len(one) for one in series.seconds(WHOLE))
             found[device] = {"n": n, "fields": fields(series), "worth": WORTH}

@@ -54,7 +54,7 @@ def _largest(series: Series, subject: str) -> Estimate | None:
 
 def _cl(percent: int) -> Callable[[Series, str], Estimate | None]:
     def formula(series: Series, subject: str) -> Estimate | None:
-        samples = series.seconds(subject)
+        samples = series.as_the_original.seconds(subject)
         ordered = np.sort(np.concatenate(samples))
         value, n = statistics.cl(ordered, percent), len(ordered)
         if value is not None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import advice, compat, metrics, outliers, statistics
+from harness import advice, compat, metrics, outliers, statistics, steady
 from harness.errors import ResultFileError
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
@@ -81,7 +81,7 @@ def _finite(value: Any) -> Any:
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document with everything that follows from its raw samples, and its hash."""
     done: dict[str, Any] = _finite({"schema": SCHEMA, **document})
-    done["processes"] = [{**one, "labels": outliers.labels(one)} for one in done["processes"]]
+    done["processes"] = _assessed(done)
     done["summary"] = metrics.summarise(done)
     done["compat"] = compat.blocks(done)
     done["warnings"] = advice.warnings(done)
@@ -89,6 +89,15 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     done = _finite(done)
     done["content_sha256"] = content_hash(done)
     return done
+
+
+def _assessed(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the processes with where counting begins, what the series look like, and labels."""
+    method, processes = document["method"], document["processes"]
+    if method["profile"] != "compat":  # which drops what was asked for, and nothing else
+        found = steady.assess(processes, method["warmup_iters"])
+        processes = [{**one, **more} for one, more in zip(processes, found, strict=True)]
+    return [{**one, "labels": outliers.labels(one)} for one in processes]
 
 
 def relative_half_width(processes: Sequence[Mapping[str, Any]]) -> float | None:

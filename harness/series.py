@@ -16,22 +16,38 @@ NS = 1e9
 WHOLE = "latency"
 
 
-def usable(process: Mapping[str, Any]) -> bool:
-    """Return whether a process counts: it has steady iterations and did not end in an error."""
-    done = len(process["columns"].get("latency_ns", ()))
-    return "error" not in process and done > process["warmup"]
-
-
 class Series:
-    """The steady iterations of a document, by process: times in seconds, work in items."""
+    """The steady iterations of a document, by process: times in seconds, work in items.
 
-    def __init__(self, document: Mapping[str, Any], device: str | None = None) -> None:
+    A process counts when it has steady iterations and did not end in an error.
+
+    Args:
+        document: a result document.
+        device: only its processes; None: those of every device.
+        compat: drop the warm-up that was asked for and nothing else, as the original does.
+    """
+
+    def __init__(
+        self, document: Mapping[str, Any], device: str | None = None, *, compat: bool = False
+    ) -> None:
         self.document = document
+        self._compat = compat
         self.processes: Sequence[Mapping[str, Any]] = [
             process
             for process in document["processes"]
-            if usable(process) and device in {None, process["device"]}
+            if "error" not in process
+            and len(process["columns"].get("latency_ns", ())) > self._skipped(process)
+            and device in {None, process["device"]}
         ]
+
+    def _skipped(self, process: Mapping[str, Any]) -> int:
+        source = self.document["method"]["warmup_iters"] if self._compat else process["warmup"]
+        return int(source)
+
+    @cached_property
+    def as_the_original(self) -> Series:
+        """The same samples, less only the warm-up that was asked for."""
+        return Series(self.document, compat=True)
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -82,7 +98,7 @@ class Series:
     def seconds(self, subject: str) -> list[NDArray[np.float64]]:
         """Return the steady times of a subject, one array per process."""
         return [
-            self.nanoseconds(process, subject)[process["warmup"] :] / NS
+            self.nanoseconds(process, subject)[self._skipped(process) :] / NS
             for process in self.processes
         ]
 
@@ -91,7 +107,7 @@ class Series:
         if any(name not in process["work"] for process in self.processes):
             return []
         return [
-            np.asarray(process["work"][name][process["warmup"] :], dtype=float)
+            np.asarray(process["work"][name][self._skipped(process) :], dtype=float)
             for process in self.processes
         ]
 

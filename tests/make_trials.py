@@ -65,9 +65,11 @@ def make_process(
 def make_trial(
     processes: Sequence[Mapping[str, Any]], *, quant: str = "force_float32", bs: int = 1,
     waveglow: bool = False, state: str = "ok", reason: str | None = None, seed: int = 1234,
-    **changes: Any,
+    warmup_iters: int | None = None, **changes: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Return a complete document; `changes` replace top-level fields before it is completed."""
+    if warmup_iters is None:
+        warmup_iters = max((one["warmup"] for one in processes), default=0)
     stages = {**STAGES, **({"waveglow": "audio_samples"} if waveglow else {})}
     facts = {
         "pipeline": "tacotron2", "backend": {"name": "onnxruntime", "options": {}}, "quant": quant,
@@ -97,7 +99,7 @@ def make_trial(
                               "sha256": "0" * 64, "bytes": 10, "form": "float32"}
                        for name in stages},
             "environment": {"before": ends, "after": ends, "changed": []},
-            "method": {"profile": "standard", "warmup_iters": 3, "num_iters": 50,
+            "method": {"profile": "standard", "warmup_iters": warmup_iters, "num_iters": 50,
                        "processes": len(processes), "time_limit_s": 600.0, "confidence": 0.95,
                        "order_seed": 0, "stop_reason": "precision", "cut_short": False},
             "items": {"characters": "characters", "mel_frames": "mel frames",
