@@ -79,6 +79,9 @@ def _compare(arguments: Sequence[str]) -> ExitStatus:
 
 def _keys(command: str, words: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return key=value words as a checked mapping, defaults filled in."""
+    wrong = [word for word in words if "=" not in word]
+    if wrong:
+        raise UsageError(f"{command}: '{wrong[0]}' is not key=value; keys: {', '.join(known)}")
     given = dict(word.split("=", 1) for word in words)
     for key, value in given.items():
         if key not in known:
@@ -187,9 +190,28 @@ def _backends(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.FINE
 
 
+def _doctor(arguments: Sequence[str]) -> ExitStatus:
+    """Look at the machine and name what would disturb a measurement; change nothing."""
+    keys = _keys("doctor", arguments, {"fail_on": ("nothing", "warning"), "outputs": ()})
+    from harness import doctor  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+
+    console = Console()
+    found = doctor.examine(Path(keys.get("outputs", "outputs")))
+    width = max(len(one.what) for one in found)
+    for one in found:
+        console.say(f"{one.state:<8} {one.what:<{width}}  {one.seen}")
+        if one.fix:
+            console.say(f"{'':<8} {'':<{width}}  -> {one.fix}")
+    warned = any(one.state == "warning" for one in found)
+    asked = keys["fail_on"] == "warning"
+    return ExitStatus.ERROR if warned and asked else ExitStatus.FINE
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
     "compare": _compare,
+    "doctor": _doctor,
     "report": _report,
     "verify": _verify,
 }

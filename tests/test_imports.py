@@ -16,7 +16,7 @@ LAYERS = (
     {"metrics", "steady", "outliers", "comparison"},
     {"compat", "environment", "advice"},
     {"results"},
-    {"compare", "verify"},
+    {"compare", "doctor", "verify"},
     {"point"},
     {"worker", "store"},
     {"extensions"},
