@@ -8,6 +8,7 @@ the timed code.
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -47,7 +48,14 @@ class Job:
     outputs: tuple[str, ...]
     cache: Path
     folder: Path
+    label: str
+    """What every file made from these weights says."""
     measure: Measure
+
+    @property
+    def slug(self) -> str:
+        """The label as part of a file's name, for a file that cannot hold it."""
+        return "-".join(re.findall(r"[a-z0-9]+", self.label.lower()))
 
 
 @dataclass
@@ -108,10 +116,12 @@ def run_process(
         "counters": {},
     }
     outcome = Outcome(record)
+    log = job.folder / f"process-{index}.log"
     try:
+        log.write_text(f"# {job.label}\n", encoding="utf-8")
         with Worker(
             job.interpreter,
-            log=job.folder / f"process-{index}.log",
+            log=log,
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
             _set_up(worker, job, outcome, progress)
@@ -168,7 +178,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         "overhead", patience, stages=len(job.plan["stages"]), count=OVERHEAD_ITERATIONS
     )
     progress.tell("first pass")
-    golden_file = job.folder / "golden.npz" if record["index"] == 1 else None
+    golden_file = job.folder / f"golden-{job.slug}.npz" if record["index"] == 1 else None
     inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",

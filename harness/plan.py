@@ -60,6 +60,7 @@ class PlannedPoint:
             outputs=self._outputs(),
             cache=store.cache_folder() / "compiled",
             folder=folder,
+            label=str(self.weights["label"]),
             measure=config.measure,
         )
 

@@ -204,9 +204,10 @@ class Worker:
         if self._log is None:
             return ""
         try:
-            lines = self._log.read_text(errors="replace").strip().splitlines()
+            text = self._log.read_text(errors="replace").strip()
         except OSError:
             return ""
+        lines = [line for line in text.splitlines() if not line.startswith("# ")]  # our heading
         return f"; its last words: {lines[-1].strip()[:200]}" if lines else ""
 
     def close(self) -> dict[str, Any]:

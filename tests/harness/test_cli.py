@@ -72,6 +72,9 @@ def test_every_surface_says_synthetic_weights(tmp_path: Path) -> None:
         document["weights"]["label"],
     ):
         assert "synthetic weights" in surface
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        said = path.read_bytes()
+        assert b"synthetic weights" in said or "synthetic-weights" in path.name, path
 
 
 def test_spans_and_residual_equal_the_total_exactly(tmp_path: Path) -> None:
