@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from harness import compat, extensions, results
+from harness import baselines, comparison, compat, extensions, results
+from harness.config import FailOn
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.plan import Planner
@@ -33,11 +34,14 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     console = Console()
     for line in extensions.broken():
         console.notice(line)
-    points = Planner(console.notice).plan(configs)
+    planner = Planner(console.notice)
+    points = planner.plan(configs)
     logs = _log_files(points)
+    beside = baselines.beside(points, planner)
     folder = _new_folder(Path(configs[0].outputs))
     command = shlex.join(["python", "-m", "harness", *sys.argv[1:]])
-    sweep = Sweep(points, folder, console, command)
+    points = [*points, *beside.points]
+    sweep = Sweep(points, folder, console, command, beside.pairs)
     with _Interrupt(console) as interrupt:
         sweep.stopped = lambda: interrupt.asked
         console.plan(points, folder)
@@ -51,7 +55,21 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     console.table(saved.trials)
     for path in (folder / "summary.csv", _report(folder)):
         console.say(str(path))
-    return status
+    return ExitStatus.worst({status, _judge(configs[0], folder, console)})
+
+
+def _judge(config: Config, folder: Path, console: Console) -> ExitStatus:
+    """Say what the comparison with the baseline found, where one was asked for."""
+    if config.baseline is None:
+        return ExitStatus.FINE
+    from reports import comparisons  # noqa: PLC0415 - shown after measuring
+
+    found = baselines.judge(folder, delta=comparison.MINIMUM_EFFECT)
+    console.say()
+    console.say(comparisons.to_text(found).rstrip())
+    for path in comparisons.write(found, folder):
+        console.say(str(path))
+    return found.status(fail_on_unresolved=config.fail_on is FailOn.unresolved)
 
 
 def _report(folder: Path) -> Path:

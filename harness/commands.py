@@ -53,26 +53,30 @@ COMPARE_KEYS = {
 
 def _compare(arguments: Sequence[str]) -> ExitStatus:
     """Compare two sweeps, or with rule=compat two of the original's logs."""
-    paths = [Path(word) for word in arguments if "=" not in word]
+    from harness import baselines, compare  # noqa: PLC0415 - only when asked for
+
+    words = [word for word in arguments if "=" not in word]
     keys = _keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
-    if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
+    delta = _share(keys.get("delta", "0.02"))
+    paths = [baselines.resolve(word, "compare ") for word in words]
+    if len(paths) not in {1, 2}:
         raise UsageError(
             f"compare needs a baseline and a candidate, found {len(paths)} paths: "
             "`python -m harness compare BASE NEW`"
         )
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"compare {path}: there is no such folder or log")
-    base, new = paths
-    if keys["rule"] == "compat":
-        return _compat(base, new)
-    delta = _share(keys.get("delta", "0.02"))
+    if len(paths) == 1:
+        found = baselines.judge(paths[0], delta=delta)
+    elif keys["rule"] == "compat":
+        return _compat(*paths)
+    else:
+        found = compare.compare(
+            _trials(paths[0]),
+            _trials(paths[1]),
+            delta=delta,
+            across_hardware=keys["across"] == "hardware",
+        )
     import reports.comparisons as shown  # noqa: PLC0415 - heavy
-    from harness import compare  # noqa: PLC0415
 
-    found = compare.compare(
-        _trials(base), _trials(new), delta=delta, across_hardware=keys["across"] == "hardware"
-    )
     sys.stdout.write(shown.FORMATS[keys["format"]](found))
     return found.status(fail_on_unresolved=keys["fail_on"] == "unresolved")
 
@@ -190,6 +194,30 @@ def _backends(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.FINE
 
 
+def _baseline(arguments: Sequence[str]) -> ExitStatus:
+    """Save a sweep's results under a name, or list the names."""
+    from harness import baselines  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+
+    console = Console()
+    words = [word for word in arguments if "=" not in word]
+    keys = _keys("baseline", [word for word in arguments if "=" in word], BASELINE_KEYS)
+    if words == ["list"]:
+        for line in baselines.describe():
+            console.say(line)
+        if not baselines.names():
+            console.say(f"no baseline is saved in {baselines.home()}")
+        return ExitStatus.FINE
+    if len(words) != 3 or words[0] != "save":  # noqa: PLR2004 - save, a name, a folder
+        raise UsageError("baseline: `baseline save NAME DIR [overwrite=true]` or `baseline list`")
+    place = baselines.save(words[1], Path(words[2]), overwrite=keys["overwrite"] == "true")
+    console.say(f"{words[1]} saved in {place}")
+    return ExitStatus.FINE
+
+
+BASELINE_KEYS = {"overwrite": ("false", "true")}
+
+
 def _doctor(arguments: Sequence[str]) -> ExitStatus:
     """Look at the machine and name what would disturb a measurement; change nothing."""
     keys = _keys("doctor", arguments, {"fail_on": ("nothing", "warning"), "outputs": ()})
@@ -210,6 +238,7 @@ def _doctor(arguments: Sequence[str]) -> ExitStatus:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
+    "baseline": _baseline,
     "compare": _compare,
     "doctor": _doctor,
     "report": _report,

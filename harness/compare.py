@@ -131,15 +131,16 @@ def _other_work(base: Document, new: Document) -> list[str]:
 
 def under_test(base: Document, new: Document) -> list[str]:
     """Return the keys of the configuration in which two results differ, dotted."""
-    return _differing_keys("", base["point"]["config"], new["point"]["config"])
+    return differing_keys("", base["point"]["config"], new["point"]["config"])
 
 
-def _differing_keys(prefix: str, base: Any, new: Any) -> list[str]:
+def differing_keys(prefix: str, base: Any, new: Any) -> list[str]:
+    """Return the dotted names, below `prefix`, of what differs between two nested mappings."""
     if isinstance(base, dict) and isinstance(new, dict):
         return [
             key
             for name in dict.fromkeys([*base, *new])
-            for key in _differing_keys(f"{prefix}.{name}", base.get(name), new.get(name))
+            for key in differing_keys(f"{prefix}.{name}", base.get(name), new.get(name))
         ]
     return [] if base == new else [prefix.removeprefix(".")]
 
@@ -170,8 +171,8 @@ def _by_block(document: Document, subject: str) -> dict[int, float]:
 
 
 def _same_campaign(base: Document, new: Document) -> bool:
-    campaign = base.get("campaign")
-    return campaign is not None and campaign == new.get("campaign")
+    sides = [(one.get("campaign") or {}).get("id") for one in (base, new)]
+    return sides[0] is not None and sides[0] == sides[1]
 
 
 def _unusable(name: str, document: Document | None) -> str | None:
@@ -241,9 +242,7 @@ def compare_pairs(
         checks = [row for pair in controls for row in _rows(pair, occasions, across=True)]
         null = NullControl(_judged([row for row in checks if row.metric == WHOLE], delta))
     documents = [one for pair in pairs for one in (pair.base, pair.new) if one is not None]
-    states = {
-        pair.new["point"]["name"]: pair.new["status"]["state"] for pair in pairs if pair.new
-    }
+    states = {pair.new["point"]["name"]: pair.new["status"]["state"] for pair in pairs if pair.new}
     chosen = [pair for pair in pairs if pair.chosen and pair.new]
     return Comparison(
         _judged(rows, delta, withdrawn=null is not None and not null.passed),

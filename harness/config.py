@@ -45,6 +45,13 @@ class Profile(StrEnum):
     rigorous = "rigorous"
 
 
+class FailOn(StrEnum):
+    """From which verdict on a comparison fails."""
+
+    slower = "slower"
+    unresolved = "unresolved"
+
+
 def _refuse(problems: Iterable[str]) -> None:
     found = "; ".join(problems)
     if found:
@@ -134,6 +141,12 @@ class Config:
     """Where the original's log is written; null: logs/ in the sweep's folder."""
     outputs: str = "outputs"
     """Where the sweep's folder is made."""
+    baseline: str | None = None
+    """A sweep's folder or a named baseline to measure again beside each point."""
+    null_control: bool = True
+    """With a baseline: measure it twice, so that a disturbed machine convicts nobody."""
+    fail_on: FailOn = FailOn.slower
+    """With a baseline: what makes the command fail."""
 
     def __post_init__(self) -> None:
         """Check ranges, and let the two short keys speak for the profile's."""

@@ -61,7 +61,8 @@ class Console:
         )
         for number, point in enumerate(points, 1):
             fate = f"skipped: {point.skip}" if point.skip else "to measure"
-            self.say(f"  {number}. {point.point.name}  {point.point.id}  {fate}")
+            side = "" if point.side.value == "candidate" else f"{point.side.value}: "
+            self.say(f"  {number}. {side}{point.point.name}  {point.point.id}  {fate}")
         self.say()
 
     def progress(
@@ -120,7 +121,8 @@ def _settings(document: Mapping[str, Any]) -> str:
         parts.append(f"backend={config['backend']['name']}")
     if config["waveglow"]:
         parts.append("waveglow")
-    return " ".join(parts)
+    side = (document.get("campaign") or {}).get("side", "candidate")
+    return " ".join(parts if side == "candidate" else [f"{side}:", *parts])
 
 
 def _estimate(document: Mapping[str, Any], key: str) -> float | None:

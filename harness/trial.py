@@ -35,6 +35,8 @@ class Trial:
     processes: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     """What the last worker said of itself: effective precision, runtime, device, options."""
+    campaign: str | None = None
+    """Name of the sweep: what is measured in one campaign shares its blocks."""
     state: str = "ok"
     reason: str | None = None
     stop_reason: str | None = None
@@ -63,6 +65,7 @@ class Trial:
             {
                 "trial_id": self.trial_id,
                 "supersedes": None,
+                "campaign": {"id": self.campaign, "side": planned.side.value},
                 "point": {
                     "id": planned.point.id,
                     "name": planned.point.name,

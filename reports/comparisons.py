@@ -12,6 +12,7 @@ from reports.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from harness.compare import Comparison, CompatRow, NullControl, Row
 
@@ -195,6 +196,15 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
     "junit": to_junit,
 }
 """The formats of `python -m harness compare`."""
+FILES = {"comparison.md": to_markdown, "comparison.json": to_json, "comparison.xml": to_junit}
+"""What a sweep with a baseline leaves beside its results."""
+
+
+def write(found: Comparison, folder: Path) -> list[Path]:
+    """Write a comparison in every format for files; return the paths."""
+    for name, form in FILES.items():
+        (folder / name).write_text(form(found), encoding="utf-8")
+    return [folder / name for name in FILES]
 
 
 def compat_text(rows: Sequence[CompatRow]) -> str:

@@ -24,7 +24,7 @@ LAYERS = (
     {"plan"},
     {"trial"},
     {"console"},
-    {"sweep"},
+    {"sweep", "baselines"},
     {"compose"},
     {"cli", "commands"},
     {"__main__"},
