@@ -214,6 +214,17 @@ def _outputs_differ(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _targets(document: Document) -> Iterator[Finding]:
+    unmet, reason = document["method"].get("unmet"), document["method"].get("stop_reason")
+    if unmet and reason in {"time", "count"}:
+        ended = "the time limit" if reason == "time" else "the largest number of processes"
+        yield Finding(
+            "targets-not-met", "notice", f"not narrowed to its target: {', '.join(unmet)}",
+            f"{ended} ended the point first; its intervals hold all the same",
+            "raise measure.time_limit_s or measure.max_processes, or quieten the machine",
+        )  # fmt: skip
+
+
 WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _virtual_clock,
     _precision,
@@ -225,6 +236,7 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _outliers,
     _limit_hit,
     _outputs_differ,
+    _targets,
 )
 
 

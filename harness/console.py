@@ -57,7 +57,7 @@ class Console:
         self.say(
             f"measure={first.profile.value}: {processes} fresh processes a point, "
             f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
-            f"time limit {limit} a point"
+            f"time limit {limit} a point{_in_all(points)}"
         )
         for number, point in enumerate(points, 1):
             fate = f"skipped: {point.skip}" if point.skip else "to measure"
@@ -112,6 +112,15 @@ class Console:
             self.say(line)
         labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+
+
+def _in_all(points: Sequence[PlannedPoint]) -> str:
+    """Return what the limits of all points come to: the estimate before anything is measured."""
+    limits = [point.config.measure.time_limit_s for point in points if not point.skip]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits) or len(known) < 2:  # noqa: PLR2004 - one point says it already
+        return ""
+    return f", at most about {duration(sum(known))} in all"
 
 
 def _settings(document: Mapping[str, Any]) -> str:

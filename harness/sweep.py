@@ -6,10 +6,11 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, measure, results
+from harness import environment, measure, results, stopping
 from harness.errors import ExitStatus
 from harness.plan import Side
 from harness.trial import Trial, now
+from harness.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,12 +105,12 @@ class Sweep:
             point.before = environment.collect()
         begun = time.monotonic()
         outcome = measure.run_process(
-            point.planned.job(point.folder),
+            point.job(),
             index=len(point.processes) + 1,
             block=block,
             order=place,
             epoch_ns=point.started["monotonic_ns"],
-            seconds=measure.seconds_for_next(
+            seconds=stopping.seconds_for_next(
                 settings, done=len(point.processes), spent_s=point.spent_s
             ),
             progress=measure.Progress(
@@ -132,12 +133,14 @@ class Sweep:
         if outcome.state != "ok":
             self._end(point, outcome.state, outcome.reason)
             return
-        point.stop_reason = measure.should_stop(
-            settings,
-            done=len(point.processes),
-            spent_s=point.spent_s,
-            half_width=point.relative_half_width(),
-        )
+        planned = point.plan
+        point.decide()
+        if point.plan is not planned and point.plan is not None:
+            self.console.notice(
+                f"{point.planned.point.name}: after {len(point.processes)} processes: "
+                f"{point.plan.iterations} iterations in each of about {point.plan.processes} "
+                f"processes, about {duration(point.plan.seconds)} in all"
+            )
         if point.stop_reason:
             self._end(point, "ok", None)
 

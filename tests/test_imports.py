@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision"},
     {"models", "statistics", "series", "config"},
-    {"metrics", "steady", "outliers", "comparison"},
+    {"metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment", "advice"},
     {"results"},
     {"compare", "doctor", "verify"},
