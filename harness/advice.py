@@ -180,11 +180,28 @@ def _outliers(document: Document) -> Iterator[Finding]:
     found = outliers.sensitivity(series.seconds(WHOLE))
     if found.share > SEVERE_SHARE:
         yield Finding(
-            "outliers", "warning", f"{found.share:.1%} of the iterations are severe outliers",
+            "outliers", "warning",
+            f"{found.share:.1%} of the iterations are severe outliers{_explained(document)}",
             f"without them the mean would be {found.shift:+.1%}; they are counted, because a user "
             "would meet them too", "look at the series for what they have in common; stop what "
             "else is running",
         )  # fmt: skip
+
+
+def _explained(document: Document) -> str:
+    """Return what the system counted around the severe ones, most frequent first."""
+    together: dict[str, int] = {}
+    severe = 0
+    for process in document["processes"]:
+        labels = process["labels"]
+        ones = {index for index in labels["severe"] if index >= process["warmup"]}
+        severe += len(ones)
+        for cause in outliers.CAUSES:
+            together[cause] = together.get(cause, 0) + len(ones & set(labels.get(cause, ())))
+    found = sorted(((n, cause) for cause, n in together.items() if n), reverse=True)
+    if not found:
+        return ""
+    return f"; of {severe}: " + ", ".join(f"{n} {cause}" for n, cause in found)
 
 
 def _limit_hit(document: Document) -> Iterator[Finding]:
@@ -285,6 +302,11 @@ def _of_series(document: Document) -> Iterator[Reason]:
         if count:
             which = f"in {count} of {len(document['processes'])} processes"
             yield Reason(letter, label.replace(" ", "-"), f"{text} {which}", advice)
+    preempted = outliers.share(document["processes"], "preempted")
+    yield from _band(
+        "preempted", "of the iterations waited for a CPU", preempted or 0.0,
+        {"D": 0.05, "C": 0.01}, "stop what else is running, or use fewer threads than CPUs",
+    )  # fmt: skip
     if any(not one.get("steady", {}).get("finished", True) for one in document["processes"]):
         yield Reason(
             "C", "warm-up-not-finished", "warm-up takes half of a process or more",

@@ -112,6 +112,7 @@ def run_process(
         "columns": {},
         "glue": {},
         "work": {},
+        "causes": {},
         "counters": {},
     }
     outcome = Outcome(record)
@@ -227,8 +228,8 @@ def _iterate(
 
 
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
-    for group in ("columns", "glue", "work"):
-        for name, values in answer[group].items():
+    for group in ("columns", "glue", "work", "causes"):
+        for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)
     for name, value in answer["counters"].items():
         record["counters"][name] = record["counters"].get(name, 0) + value
