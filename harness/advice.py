@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import outliers
+from harness.fitness import OLD_DAYS, UNFIT
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
 
@@ -29,6 +30,7 @@ FREQUENCY_CHANGE = 0.05
 SEVERE_SHARE = 0.05
 LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
 LEAST_EFFECTIVE_N = 30
+CHECK = "run `python -m harness selfcheck`"
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,7 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason("C", "dirty-tree", "the harness has uncommitted changes", "commit them")
     yield from _of_series(document)
     yield from _of_machine(document)
+    yield from _of_selfcheck(document)
 
 
 def _of_series(document: Document) -> Iterator[Reason]:
@@ -346,6 +349,27 @@ def _of_machine(document: Document) -> Iterator[Reason]:
             "B", "governor", f"the CPU governor is {cpu['governor']}",
             "cpupower frequency-set -g performance",
         )  # fmt: skip
+
+
+def _of_selfcheck(document: Document) -> Iterator[Reason]:
+    """Yield what the host's latest check limits; files from before checks say nothing."""
+    found = document.get("selfcheck")
+    if not found:
+        return
+    if "started" not in found:
+        yield Reason("B", "selfcheck-missing", str(found["reason"]), CHECK)
+        return
+    if found["mde"] > UNFIT:
+        yield Reason(
+            "D", "unfit-host", f"differences below {found['mde']:.1%} cannot be found here",
+            "use a quieter machine",
+        )  # fmt: skip
+    if not found["passed"]:
+        text = f"{found['different']} of {found['comparisons']} comparisons of equals differed"
+        yield Reason("C", "selfcheck-failed", text, "use a quieter machine, then " + CHECK)
+    if found["age_days"] > OLD_DAYS or not found["same_kernel"]:
+        since = "of another kernel" if not found["same_kernel"] else "more than 7 days old"
+        yield Reason("B", "selfcheck-old", f"the check of this host is {since}", CHECK)
 
 
 def _number(value: Any) -> float:

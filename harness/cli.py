@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from harness import baselines, comparison, compat, extensions, results
 from harness.config import FailOn
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
+from harness.interrupt import Interrupt
 from harness.plan import Planner
 from harness.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
     from harness.config import Config
     from harness.plan import PlannedPoint
@@ -42,7 +41,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     command = shlex.join(["python", "-m", "harness", *sys.argv[1:]])
     points = [*points, *beside.points]
     sweep = Sweep(points, folder, console, command, beside.pairs)
-    with _Interrupt(console) as interrupt:
+    with Interrupt(console) as interrupt:
         sweep.stopped = lambda: interrupt.asked
         console.plan(points, folder)
         status = sweep.run()
@@ -100,29 +99,3 @@ def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Path | None]:
             "log_file='${quant}_${bs}_${il}_log_perf' or leave it out"
         )
     return {key: Path(name) if name else None for key, name in files.items()}
-
-
-class _Interrupt:
-    """Ctrl-C or SIGTERM once: finish the iteration, save, report. Twice: stop now."""
-
-    def __init__(self, console: Console) -> None:
-        self.asked = False
-        self._console = console
-        self._before: dict[int, object] = {}
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        name = signal.Signals(number).name
-        self._console.notice(f"{name}: finishing this block, then saving; again to stop now")
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]

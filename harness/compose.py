@@ -64,6 +64,7 @@ usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a
        python -m harness compare DIR             the same on a sweep measured with baseline=
        python -m harness baseline save NAME DIR  keep a sweep's results under a name
        python -m harness verify DIR              compute a sweep's summaries again, check hashes
+       python -m harness selfcheck               what this machine can tell apart: A/A, power
        python -m harness doctor                  what on this machine would disturb a measurement
        python -m harness backends                list the backends found here, and their options
        python -m harness --version

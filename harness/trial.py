@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, results, stopping
+from harness import environment, fitness, results, stopping
 from harness.series import Series
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class Trial:
                 "audio": asdict(pipeline.audio),
                 "parts": planned.parts,
                 "processes": self.processes,
+                "selfcheck": fitness.quoted(),
                 "provenance": environment.provenance(command),
             }
         )
