@@ -389,10 +389,17 @@ def _band(
             return
 
 
-def _of_metric(record: Mapping[str, Any]) -> Iterator[Reason]:
+def _more(method: Mapping[str, Any]) -> str:
+    """Return how to get more processes, by the profile already in use."""
+    larger = {"standard": "rigorous", "rigorous": None}.get(method["profile"], "standard")
+    if larger:
+        return f"use measure={larger}"
+    return "raise measure.min_processes, and measure.max_processes with it"
+
+
+def _of_metric(record: Mapping[str, Any], more: str) -> Iterator[Reason]:
     """Yield what limits one metric: how wide its interval is, on how many processes it rests."""
     count, ends = record["p_processes"], record["ci95"]
-    more = "measure more processes: measure=standard or rigorous"
     if not ends or not record["estimate"]:
         yield Reason("D", "no-interval", record["reason"] or "no interval can be computed", more)
     else:
@@ -416,9 +423,9 @@ def grades(document: Document) -> dict[str, dict[str, Any]]:
     """
     if not document["summary"]:
         return {}
-    shared = list(_of_trial(document))
+    shared, more = list(_of_trial(document)), _more(document["method"])
     return {
-        key: _grade([*shared, *_of_metric(record)])
+        key: _grade([*shared, *_of_metric(record, more)])
         for key, record in document["summary"].items()
         if not record["statistic"].startswith("cl") and record["statistic"] != "max"
     }
