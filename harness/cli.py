@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
 import signal
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from harness import compat, extensions, results
+from harness import folder as folders
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.plan import Planner
@@ -35,7 +34,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
         console.notice(line)
     points = Planner(console.notice).plan(configs)
     logs = _log_files(points)
-    folder = _new_folder(Path(configs[0].outputs))
+    folder = folders.create(Path(configs[0].outputs))
     command = shlex.join(["python", "-m", "harness", *sys.argv[1:]])
     sweep = Sweep(points, folder, console, command)
     with _Interrupt(console) as interrupt:
@@ -58,19 +57,6 @@ def _report(folder: Path) -> Path:
     import reports  # noqa: PLC0415 - shown after measuring, and heavy
 
     return reports.render(folder)
-
-
-def _new_folder(outputs: Path) -> Path:
-    # A second is too coarse: two sweeps started together must not share a folder.
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = outputs / f"{stamp}-{secrets.token_hex(3)}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"outputs={outputs}: cannot be written ({error.strerror}); name another folder"
-        ) from error
-    return folder
 
 
 def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Path | None]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import advice, compat, metrics, outliers, statistics, steady
 from harness.errors import ResultFileError
+from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
 from harness.series import Series
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 SCHEMA = {"name": "harness.trial", "major": 1, "minor": 0}
 COMPRESS_FROM = 2000
 """Iterations in a trial from which its file is compressed."""
-SWEEP_FILE = "sweep.json"
 COLUMNS = (
     "point_id", "point", "status", "reason", "weights", "backend", "device", "quant", "effective",
     "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s", "mean_lo_s",

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision"},
-    {"models", "statistics", "series", "config"},
+    {"models", "statistics", "series", "config", "folder"},
     {"metrics", "steady", "outliers", "comparison"},
     {"compat", "environment", "advice"},
     {"results"},
