@@ -1,4 +1,4 @@
-"""The folder of one sweep: made once, held by one process at a time, recognised when left behind."""
+"""The folder of one sweep: made once, held by one process at a time, known when left behind."""
 
 from __future__ import annotations
 
