@@ -63,6 +63,8 @@ class Progress:
 
     tell: Callable[[str], None]
     stopped: Callable[[], bool]
+    started: Callable[[int], None] = lambda _: None
+    """Told the process id of a worker as soon as it runs."""
 
 
 @dataclass
@@ -118,12 +120,14 @@ def run_process(
     outcome = Outcome(record)
     log = job.folder / f"process-{index}.log"
     try:
-        log.write_text(f"# {job.label}\n", encoding="utf-8")
+        with log.open("a", encoding="utf-8") as heading:  # an earlier session may have written
+            heading.write(f"# {job.label}\n")
         with Worker(
             job.interpreter,
             log=log,
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
+            progress.started(worker.pid)
             _set_up(worker, job, outcome, progress)
             _iterate(worker, job, outcome, deadline, progress)
             record["closing"] = worker.close()
@@ -218,8 +222,9 @@ def _iterate(
         done += answer["count"]
         each_s = sum(answer["columns"]["latency_ns"]) / len(answer["columns"]["latency_ns"]) / 1e9
         each_s = max(each_s, 1e-9)
-        if progress.stopped():
+        if progress.stopped() and done < wanted:
             outcome.state, outcome.reason = "interrupted", "interrupted by the user"
+            record["interrupted"] = True
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
         if late and done >= warmup + LEAST_STEADY:
