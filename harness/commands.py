@@ -50,6 +50,7 @@ COMPARE_KEYS = {
     "fail_on": ("slower", "unresolved"),
     "across": ("nothing", "hardware"),
     "delta": (),
+    "occasion_sd": (),
 }
 """The keys of `compare`; the first choice is the default."""
 
@@ -61,10 +62,13 @@ def _compare(arguments: Sequence[str]) -> ExitStatus:
     words = [word for word in arguments if "=" not in word]
     keys = _keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
     delta = _share(keys.get("delta", "0.02"))
-    measured = fitness.occasion_sd()
-    occasions = (
-        compare.Occasions() if measured is None else compare.Occasions(measured, measured=True)
-    )
+    if "occasion_sd" in keys:
+        occasions = compare.Occasions(_share(keys["occasion_sd"], "occasion_sd"))
+    else:
+        measured = fitness.occasion_sd()
+        occasions = (
+            compare.Occasions() if measured is None else compare.Occasions(measured, measured=True)
+        )
     paths = [baselines.resolve(word, "compare ") for word in words]
     if len(paths) not in {1, 2}:
         raise UsageError(
@@ -103,13 +107,13 @@ def _keys(command: str, words: Sequence[str], known: Mapping[str, Sequence[str]]
     return {key: choices[0] for key, choices in known.items() if choices} | given
 
 
-def _share(text: str) -> float:
+def _share(text: str, key: str = "delta") -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 < value < 1:
-        raise UsageError(f"compare: delta={text}: a share above 0 and below 1, such as 0.02")
+        raise UsageError(f"compare: {key}={text}: a share above 0 and below 1, such as 0.02")
     return value
 
 
@@ -269,6 +273,7 @@ SELFCHECK_KEYS = {
     "comparisons": (),
     "powered": (),
     "pairs": (),
+    "tolerated": (),
     "iterations": (),
     "noise_s": (),
 }
@@ -278,10 +283,10 @@ LEAST_PAIRS = 2
 def _form(form: Form, keys: Mapping[str, str]) -> Form:
     """Return a form of the check with the sizes that were named."""
     sizes = {}
-    for name in ("comparisons", "powered", "pairs", "iterations", "noise_s"):
+    for name in ("comparisons", "tolerated", "powered", "pairs", "iterations", "noise_s"):
         if name not in keys:
             continue
-        least = {"pairs": LEAST_PAIRS, "powered": 0}.get(name, 1)
+        least = {"pairs": LEAST_PAIRS, "powered": 0, "tolerated": 0}.get(name, 1)
         try:
             sizes[name] = int(keys[name])
         except ValueError:

@@ -226,7 +226,12 @@ def _iterate(
         phase_end = warmup if done < warmup else wanted
         count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
         answer = worker.ask(
-            "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
+            "run",
+            job.measure.call_timeout_s,
+            inputs=inputs,
+            count=count,
+            start=done,
+            collect_every=job.measure.rules.collect_every,
         )
         _append(record, answer)
         record["columns"].setdefault("pre_ns", []).extend(

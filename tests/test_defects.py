@@ -61,9 +61,7 @@ def test_ten_iterations_called_a_hundred(tmp_path: Path) -> None:
 
 
 def test_percentiles_of_ten_iterations() -> None:
-    document = make_trial(
-        [make_process([75 * MS] * 9 + [99 * MS])]
-    )
+    document = make_trial([make_process([75 * MS] * 9 + [99 * MS])])
     for percent in (90, 95, 99):
         record = document["summary"][f"latency.p{percent}"]
         assert record["estimate"] is None

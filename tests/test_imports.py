@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "units", "precision"},
+    {"errors", "units", "precision", "rules"},
     {"models", "statistics", "series", "config", "folder", "load"},
     {"metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
