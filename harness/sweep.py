@@ -129,14 +129,15 @@ class Sweep:
 
     def _block(self) -> None:
         """Measure one process of every point that lacks this block's."""
-        unfinished = [point for point in self.points if not point.finished]
-        block = 1 + min(point.done for point in unfinished)
-        seed = unfinished[0].planned.config.measure.order_seed
-        random.Random(f"{seed}:{block}").shuffle(unfinished)  # noqa: S311 - an order, not a secret
-        for place, point in enumerate(unfinished, 1):
+        block = 1 + min(point.done for point in self.points if not point.finished)
+        # Whatever an earlier session measured of this block keeps its place in the order.
+        order = [point for point in self.points if not point.finished or point.done >= block]
+        seed = order[0].planned.config.measure.order_seed
+        random.Random(f"{seed}:{block}").shuffle(order)  # noqa: S311 - an order, not a secret
+        for place, point in enumerate(order, 1):
             if self._leaving():
                 return
-            if point.done < block:
+            if not point.finished and point.done < block:
                 self._process(point, block, place)
 
     def _process(self, point: Trial, block: int, place: int) -> None:
