@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness import compat, compose, extensions, results, resume
+from harness import compat, compose, extensions, forecast, results, resume
 from harness import folder as folders
 from harness.config import Retry
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.plan import Planner
 from harness.sweep import Session, Sweep
-from harness.units import parse_duration
+from harness.units import parse_duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +58,9 @@ def run(configs: Sequence[Config]) -> ExitStatus:
         place=_place(first, asked, console),
         budget=first.budget or "",
     )
+    if first.plan:
+        _show_plan(points, session, first, console, session.place.folder)
+        return ExitStatus.FINE
     if first.budget:
         session.deadline = begun + (parse_duration(first.budget) or 0)
     statuses = set()
@@ -69,6 +72,29 @@ def run(configs: Sequence[Config]) -> ExitStatus:
             if place.number >= first.repeat or interrupt.asked:
                 return ExitStatus.worst(statuses)
             session.place = resume.Place(None, place.number + 1, place.group)
+
+
+def _show_plan(
+    points: Sequence[PlannedPoint],
+    session: Session,
+    config: Config,
+    console: Console,
+    folder: Path | None,
+) -> None:
+    """Show the plan.
+
+    Raises:
+        UsageError: the disk has no room for the results.
+    """
+    outputs = Path(config.outputs) if folder is None else folder.parent
+    rows = forecast.forecast(points, outputs, folder, retry=session.asked.retry)
+    total = forecast.total(rows, outputs)
+    console.plan(rows, total, folder)
+    if total.size_bytes > total.free_bytes and not config.plan:
+        raise UsageError(
+            f"outputs={outputs}: {size(total.free_bytes)} free, about {size(total.size_bytes)} "
+            "needed; `python -m harness clean` finds what may go, or name another folder"
+        )
 
 
 def _place(config: Config, asked: resume.Asked, console: Console) -> resume.Place:
@@ -91,7 +117,7 @@ def _round(
         session.worker = lock.worker
         sweep = Sweep(points, folder, console, session)
         session.point = _Saved(sweep, logs).point
-        console.plan(points, folder)
+        _show_plan(points, session, config, console, folder)
         status = sweep.run()
         console.say()
         console.table(results.load_sweep(folder).trials)

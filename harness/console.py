@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.metrics import CL
 from harness.precision import precision_text
-from harness.units import duration, quantity, seconds
+from harness.units import duration, quantity, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from harness.plan import PlannedPoint
+    from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
 PLAIN_EVERY_S = 10.0
@@ -43,13 +43,14 @@ class Console:
         self._out.write(line + "\n")
         self._out.flush()
 
-    def plan(self, points: Sequence[PlannedPoint], folder: Path) -> None:
-        """Show what is going to be measured."""
-        many = len(points) != 1
-        self.say(f"{len(points)} point{'s' if many else ''} -> {folder}")
-        for label in dict.fromkeys(point.weights["label"] for point in points):
+    def plan(self, rows: Sequence[Forecast], total: Total, folder: Path | None) -> None:
+        """Show what is going to be measured, how long it takes and how much it writes."""
+        count = len(rows)
+        where = "" if folder is None else f" -> {folder}"
+        self.say(f"{count} point{'s' if count != 1 else ''}{where}")
+        for label in dict.fromkeys(row.planned.weights["label"] for row in rows):
             self.say(f"models: {label}")
-        first = points[0].config.measure
+        first = rows[0].planned.config.measure
         limit = "no limit" if first.time_limit_s is None else duration(first.time_limit_s)
         processes = f"{first.min_processes}"
         if first.max_processes > first.min_processes:
@@ -59,9 +60,16 @@ class Console:
             f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
             f"time limit {limit} a point"
         )
-        for number, point in enumerate(points, 1):
-            fate = f"skipped: {point.skip}" if point.skip else "to measure"
-            self.say(f"  {number}. {point.point.name}  {point.point.id}  {fate}")
+        table = [["", "point", "id", "compiled", "time", "disk", ""]]
+        table += [_planned(number, row) for number, row in enumerate(rows, 1)]
+        for line in _aligned(table, left={1, 2, 3, 6}):
+            self.say(line)
+        time_left = "unknown time" if total.seconds is None else duration(total.seconds)
+        about = "at most" if total.is_bound else "about"
+        self.say(
+            f"{sum(row.to_measure for row in rows)} to measure: {about} {time_left}, "
+            f"about {size(total.size_bytes)} of {size(total.free_bytes)} free"
+        )
         self.say()
 
     def progress(
@@ -111,6 +119,16 @@ class Console:
             self.say(line)
         labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+
+
+def _planned(number: int, row: Forecast) -> list[str]:
+    if not row.to_measure:
+        cells = ["", "", ""]
+    else:
+        sign = "" if row.measured_before else "<= "
+        expected = "unknown" if row.seconds is None else sign + duration(row.seconds)
+        cells = ["cached" if row.cached else "no", expected, size(row.size_bytes)]
+    return [f"{number}.", row.planned.point.name, row.planned.point.id, *cells, row.fate]
 
 
 def _settings(document: Mapping[str, Any]) -> str:

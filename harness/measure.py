@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness import store
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
 from harness.worker import Worker
 
@@ -51,6 +52,8 @@ class Job:
     label: str
     """What every file made from these weights says."""
     measure: Measure
+    artefacts: str
+    """What the plan calls the compiled form of the models."""
 
     @property
     def slug(self) -> str:
@@ -162,6 +165,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
     progress.tell("loading")
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
+    store.note_compiled(job.artefacts, [str(path) for path in artefacts.values()])
     loaded = worker.ask(
         "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
     )

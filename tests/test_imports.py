@@ -24,6 +24,7 @@ LAYERS = (
     {"plan"},
     {"trial"},
     {"resume"},
+    {"forecast"},
     {"console"},
     {"sweep"},
     {"compose"},
