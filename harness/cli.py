@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness import compat, compose, extensions, forecast, results, resume
+from harness import compat, compose, cooling, extensions, forecast, results, resume
 from harness import folder as folders
 from harness.config import Retry
 from harness.console import Console
@@ -61,6 +61,8 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     if first.plan:
         _show_plan(points, session, first, console, session.place.folder)
         return ExitStatus.FINE
+    for point in points:
+        cooling.check(point.config.measure)
     if first.budget:
         session.deadline = begun + (parse_duration(first.budget) or 0)
     statuses = set()
@@ -121,8 +123,11 @@ def _round(
         status = sweep.run()
         console.say()
         console.table(results.load_sweep(folder).trials)
-        for path in (folder / "summary.csv", _report(folder)):
-            console.say(str(path))
+        try:
+            for path in (folder / "summary.csv", _report(folder)):
+                console.say(str(path))
+        except OSError as error:
+            console.notice(f"{folder}: the report cannot be written ({error.strerror})")
         return status
 
 

@@ -7,7 +7,9 @@ the timed code.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import re
 import secrets
 import time
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 CHUNK_S = 2.0
 """Seconds of iterations asked for at once: long enough to leave the worker alone."""
 OVERHEAD_ITERATIONS = 1000
+LONGEST_LOG_BYTES = 1 << 21
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -92,6 +95,7 @@ def run_process(
     epoch_ns: int,
     seconds: float | None,
     progress: Progress,
+    deadline_s: float | None = None,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
 
@@ -103,6 +107,7 @@ def run_process(
         epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
+        deadline_s: after so many seconds the worker is killed, whatever it is doing; None: never.
     """
     started = time.monotonic_ns()
     deadline = None if seconds is None else started + int(seconds * 1e9)
@@ -131,6 +136,8 @@ def run_process(
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
             progress.started(worker.pid)
+            if deadline_s is not None:
+                worker.deadline = started / 1e9 + deadline_s
             _set_up(worker, job, outcome, progress)
             _iterate(worker, job, outcome, deadline, progress)
             record["closing"] = worker.close()
@@ -142,6 +149,7 @@ def run_process(
     except (UsageError, OSError) as error:
         # The plan has probed with the same options, so this is new: the point's, not the sweep's.
         outcome.state, outcome.reason = "failed", str(error)
+    _shorten(log)
     if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
     return outcome
@@ -236,7 +244,24 @@ def _iterate(
             return
 
 
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that a talkative runtime has flooded."""
+    with contextlib.suppress(OSError):
+        total = log.stat().st_size
+        if total <= LONGEST_LOG_BYTES:
+            return
+        half = LONGEST_LOG_BYTES // 2
+        with log.open("rb") as stream:
+            head = stream.read(half)
+            stream.seek(-half, os.SEEK_END)
+            tail = stream.read()
+        log.write_bytes(head + f"\n# {total - 2 * half} bytes left out\n".encode() + tail)
+
+
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    backwards = [name for name, values in answer["columns"].items() if min(values, default=0) < 0]
+    if backwards:
+        raise WorkerError(f"the worker's clock ran backwards: {', '.join(backwards)} below zero")
     for group in ("columns", "glue", "work"):
         for name, values in answer[group].items():
             record[group].setdefault(name, []).extend(values)

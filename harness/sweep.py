@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, measure, results, resume
-from harness.errors import ExitStatus
+from harness import cooling, environment, measure, results, resume
+from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
 from harness.trial import LOST, Trial, now
@@ -58,9 +59,16 @@ class Sweep:
         self._parts: dict[int, results.SummaryPart] = {}
 
     def run(self) -> ExitStatus:
-        """Measure every point; return the exit status. No point's failure ends the sweep."""
+        """Measure every point; return the exit status. No point's failure ends the sweep.
+
+        Raises:
+            UsageError: the folder cannot be written to; nothing has been measured.
+        """
         facts = self._facts()
-        results.write_sweep(self.folder, facts)
+        try:
+            results.write_sweep(self.folder, facts)
+        except OSError as error:
+            raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         for point in self.points:
             self._open(point)
         while any(not point.finished for point in self.points) and not self._leaving():
@@ -72,7 +80,10 @@ class Sweep:
             one.planned.point.id: LOST if one.stop_reason == LOST else one.state
             for one in self.points
         }
-        results.write_sweep(self.folder, {**facts, "ended": {"at": now(), "states": states}})
+        try:
+            results.write_sweep(self.folder, {**facts, "ended": {"at": now(), "states": states}})
+        except OSError as error:
+            self.console.notice(f"{self.folder}: {_unwritable(error)}")
         return self.status()
 
     def _open(self, point: Trial) -> None:
@@ -141,14 +152,23 @@ class Sweep:
                 self._process(point, block, place)
 
     def _process(self, point: Trial, block: int, place: int) -> None:
-        begun = time.monotonic()
         try:
             point.begin()
+            rested = cooling.rest(
+                point.planned.config.measure, self._leaving, partial(self._tell, point)
+            )
+            if self._leaving():
+                return
+            begun = time.monotonic()
             outcome = self._measured(point, block, place)
+            outcome.record["rest"] = rested
             if outcome.state != "skipped":
                 point.keep(outcome, time.monotonic() - begun)
         except OSError as error:
             self._end(point, "failed", _unwritable(error))
+            return
+        except WorkerTimeoutError as error:
+            self._end(point, "timeout", str(error))
             return
         if outcome.state != "ok":
             self._end(point, outcome.state, outcome.reason)
@@ -169,16 +189,20 @@ class Sweep:
             epoch_ns=point.started["monotonic_ns"],
             seconds=seconds,
             progress=measure.Progress(
-                lambda phase: self.console.progress(
-                    point.number,
-                    len(self.points),
-                    f"{point.planned.point.name} process {point.done + 1}",
-                    phase,
-                    self.seconds_left(),
-                ),
-                self.session.stopped,
-                self.session.worker,
+                partial(self._tell, point), self.session.stopped, self.session.worker
             ),
+            deadline_s=None
+            if settings.point_timeout_s is None
+            else settings.point_timeout_s - point.spent_s,
+        )
+
+    def _tell(self, point: Trial, phase: str) -> None:
+        self.console.progress(
+            point.number,
+            len(self.points),
+            f"{point.planned.point.name} process {point.done + 1}",
+            phase,
+            self.seconds_left(),
         )
 
     def _stop_if_due(self, point: Trial) -> None:

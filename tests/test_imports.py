@@ -16,7 +16,7 @@ LAYERS = (
     {"metrics", "steady", "outliers", "comparison"},
     {"compat", "environment", "advice"},
     {"results"},
-    {"compare", "doctor", "journal", "verify"},
+    {"compare", "cooling", "doctor", "journal", "verify"},
     {"point"},
     {"worker", "store"},
     {"extensions"},
