@@ -24,7 +24,7 @@ LAYERS = (
     {"plan"},
     {"trial"},
     {"resume"},
-    {"forecast"},
+    {"forecast", "clean", "history"},
     {"console"},
     {"sweep"},
     {"compose"},
