@@ -348,11 +348,87 @@ def _steps(text: str) -> int:
     return int(text)
 
 
+HISTORY_KEYS = {"metric": (), "point": (), "format": ("text", "csv", "json"), "plot": ()}
+
+
+def _history(arguments: Sequence[str]) -> ExitStatus:
+    """Show a metric over time: every trial of a point in any number of sweeps."""
+    places = [Path(word) for word in arguments if "=" not in word] or [Path("outputs")]
+    keys = _keys("history", [word for word in arguments if "=" in word], HISTORY_KEYS)
+    for place in places:
+        if not place.is_dir():
+            raise UsageError(f"history {place}: there is no such folder")
+    import reports.trends as shown  # noqa: PLC0415 - heavy
+    from harness import history  # noqa: PLC0415
+
+    found = history.trends(
+        places, metric=keys.get("metric", "latency.mean"), point=keys.get("point", "")
+    )
+    if not found:
+        raise UsageError("history: no measured point matches; leave point= out to see all")
+    sys.stdout.write(shown.FORMATS[keys["format"]](found))
+    if "plot" in keys:
+        sys.stdout.write(f"{shown.plot(found, Path(keys['plot']))}\n")
+    return ExitStatus.FINE
+
+
+CLEAN_KEYS = {
+    "what": ("all", "sweeps", "cache"),
+    "older": (),
+    "above": (),
+    "outputs": (),
+    "apply": ("false", "true"),
+}
+
+
+def _clean(arguments: Sequence[str]) -> ExitStatus:
+    """Name, and with apply=true remove, sweeps and cache entries that are old or too large."""
+    keys = _keys("clean", arguments, CLEAN_KEYS)
+    from harness import clean  # noqa: PLC0415
+    from harness.console import Console  # noqa: PLC0415
+    from harness.units import duration, parse_duration, parse_size, size  # noqa: PLC0415
+
+    older_s = parse_duration(keys["older"]) if "older" in keys else None
+    above = parse_size(keys["above"]) if "above" in keys else None
+    if "older" in keys and older_s is None:
+        raise UsageError(f"clean: older={keys['older']}: a time such as 12h or 30d")
+    if "above" in keys and above is None:
+        raise UsageError(f"clean: above={keys['above']}: a size such as 500M or 20G")
+    kinds = []
+    if keys["what"] in {"all", "sweeps"}:
+        kinds.append(clean.sweeps(Path(keys.get("outputs", "outputs"))))
+    if keys["what"] in {"all", "cache"}:
+        kinds.append(clean.caches())
+    console, apply = Console(), keys["apply"] == "true"
+    if older_s is None and above is None:
+        for items in kinds:
+            for item in items:
+                console.say(
+                    f"{size(item.size_bytes):>11}  {duration(item.age_s):>12} old  "
+                    f"{item.kind:<15} {item.path}"
+                )
+        console.say("nothing is chosen: say older=30d, above=20G or both")
+        return ExitStatus.FINE
+    going = [
+        one for items in kinds for one in clean.chosen(items, older_s=older_s, above_bytes=above)
+    ]
+    for item in going:
+        if apply:
+            clean.remove(item)
+        console.say(f"{size(item.size_bytes):>11}  {item.kind:<15} {item.path}")
+    total = size(sum(item.size_bytes for item in going))
+    done = "removed" if apply else "would go; apply=true removes them"
+    console.say(f"{len(going)} with {total} {done}")
+    return ExitStatus.FINE
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
     "baseline": _baseline,
+    "clean": _clean,
     "compare": _compare,
     "doctor": _doctor,
+    "history": _history,
     "report": _report,
     "selfcheck": _selfcheck,
     "slo": _slo,
