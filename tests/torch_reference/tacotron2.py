@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -133,7 +134,7 @@ class Decoder(nn.Module):
         rows, text, width = memory.shape
         rnn = self.sizes.rnn
         widths = (self.sizes.mel, rnn, rnn, rnn, rnn, text, text, width)
-        return State(*(torch.zeros(rows, one) for one in widths))
+        return State._make(torch.zeros(rows, one) for one in widths)
 
     def joined(
         self, state: State, memory: Tensor, processed: Tensor, mask: Tensor, keep: Tensor | None
@@ -144,12 +145,12 @@ class Decoder(nn.Module):
         history = torch.stack([state.attention_weights, state.attention_weights_cum], 1)
         weights = self.attention_layer(hidden, history, processed, mask)
         context = torch.bmm(weights.unsqueeze(1), memory).squeeze(1)
-        second = self.decoder_rnn(
+        last, last_cell = self.decoder_rnn(
             torch.cat([hidden, context], 1), (state.decoder_hidden, state.decoder_cell)
         )
         total = state.attention_weights_cum + weights
-        rest = State(state.decoder_input, hidden, cell, *second, weights, total, context)
-        return torch.cat([second[0], context], 1), rest
+        rest = State(state.decoder_input, hidden, cell, last, last_cell, weights, total, context)
+        return torch.cat([last, context], 1), rest
 
     def forward(
         self, state: State, memory: Tensor, processed: Tensor, mask: Tensor, keep: Tensor | None
@@ -174,8 +175,7 @@ class Postnet(nn.Module):
         super().__init__()
         widths = [sizes.mel, *[sizes.postnet] * (sizes.postnet_convs - 1), sizes.mel]
         self.convolutions = nn.ModuleList(
-            conv_norm(inputs, outputs, sizes.postnet_kernel)
-            for inputs, outputs in zip(widths, widths[1:], strict=False)
+            conv_norm(inputs, outputs, sizes.postnet_kernel) for inputs, outputs in pairwise(widths)
         )
 
     def forward(self, mel: Tensor) -> Tensor:

@@ -73,10 +73,10 @@ class WaveGlow(nn.Module):
         self.convinv = nn.ModuleList(Mixing(one) for one in channels)
 
     def condition(self, mel: Tensor) -> Tensor:
-        """(batch, mel, frames) -> (batch, mel * groups, positions), channel mel * groups + phase."""
+        """(batch, mel, frames) -> (batch, mel * groups, positions), by mel first, then phase."""
         sizes = self.sizes
         samples = self.upsample(mel)[:, :, : mel.shape[2] * sizes.upsample_stride]
-        folded = samples.unfold(2, sizes.groups, sizes.groups)  # (batch, mel, positions, groups)
+        folded = samples.unflatten(2, (-1, sizes.groups))  # (batch, mel, positions, groups)
         return folded.transpose(2, 3).flatten(1, 2)
 
     def forward(self, mel: Tensor, z: Tensor, sigmas: tuple[float, float]) -> Tensor:
