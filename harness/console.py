@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.plan import PlannedPoint
 
 REFRESH_S = 0.2
+BAR = 30
 PLAIN_EVERY_S = 10.0
 """Without a terminal a line is written on a change of phase, and at most this often otherwise."""
 
@@ -70,9 +71,17 @@ class Console:
         """Show which point is being worked on, the stage of work, and the time left."""
         left = "" if left_s is None else f", about {duration(left_s)} left"
         line = f"point {number} of {total}  {name}  {phase}{left}"
+        self._show(line, f"{number} {phase.split(maxsplit=1)[0]}")
+
+    def received(self, name: str, have: int, total: int | None) -> None:
+        """Show how much of a file has been received."""
+        share = "" if not total else f" of {total / 1e6:,.1f} MB  {_bar(have / total)}"
+        self._show(f"{name}  {have / 1e6:,.1f}{share or ' MB'}", name)
+
+    def _show(self, line: str, word: str) -> None:
+        """Show a line that passes; `word` changes where a log should hold one more line."""
         at = time.monotonic()
         kind, then = self._last
-        word = f"{number} {phase.split(maxsplit=1)[0]}"
         if self._live:
             if at - then >= REFRESH_S or kind != word:
                 self._err.write(f"\r\x1b[2K{line}")
@@ -111,6 +120,11 @@ class Console:
             self.say(line)
         labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+
+
+def _bar(share: float) -> str:
+    done = round(min(1.0, share) * BAR)
+    return f"[{'#' * done}{'.' * (BAR - done)}] {share:4.0%}"
 
 
 def _settings(document: Mapping[str, Any]) -> str:

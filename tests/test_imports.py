@@ -18,7 +18,7 @@ LAYERS = (
     {"results"},
     {"compare", "doctor", "verify"},
     {"point"},
-    {"worker", "store"},
+    {"worker", "store", "export", "fetch"},
     {"extensions"},
     {"measure"},
     {"plan"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.models.synthetic import SEED_KEY, WEIGHTS_KEY, label
+from harness.models.graphs.files import LABEL_KEY, WEIGHTS_KEY
+from harness.models.synthetic import SEED_KEY, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,6 +120,9 @@ def weights_of(about: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         kind = "synthetic" if "synthetic" in kinds else "mixed"
         return {"kind": kind, "seed": None, "label": f"partly synthetic weights ({said})"}
     (kind,) = kinds
+    if kind == "checkpoint":
+        said = "; ".join(dict.fromkeys(facts.get(LABEL_KEY, kind) for facts in about.values()))
+        return {"kind": kind, "seed": None, "label": said}
     seeds = {facts.get(SEED_KEY) for facts in about.values()}
     seed = int(next(iter(seeds)) or 0) if len(seeds) == 1 and None not in seeds else None
     name = label(seed) if kind == "synthetic" and seed is not None else f"{kind} weights"

@@ -7,17 +7,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.models.graphs import files
+from harness.models.graphs.files import LABEL_KEY, WEIGHTS_KEY
+from harness.models.graphs.tacotron2 import DecodeLength, Dropout
 from harness.models.sizes import BY_NAME
 from harness.models.tacotron2 import MAX_FRAMES
 from harness.models.weights import SyntheticWeights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from harness.models.graphs.builder import GraphBuilder
-    from harness.models.graphs.tacotron2 import DecodeLength
-
-WEIGHTS_KEY = "harness.weights"
 SEED_KEY = "harness.seed"
 
 
@@ -26,7 +25,7 @@ def label(seed: int) -> str:
     return f"synthetic weights (seed {seed})"
 
 
-def recipe(model: str, seed: int) -> str:
+def recipe(model: str, seed: int, dropout: Dropout = Dropout.SHARED) -> str:
     """Return the name of a set of files: its sizes and a hash of all that decides its bytes.
 
     The source of the graph and weight writers is part of it, so a changed writer never meets an
@@ -40,44 +39,37 @@ def recipe(model: str, seed: int) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.read_bytes())
-    digest.update(json.dumps([BY_NAME[model].as_dict(), seed], sort_keys=True).encode())
+    digest.update(json.dumps([BY_NAME[model].as_dict(), seed, dropout], sort_keys=True).encode())
     return f"{model}-{digest.hexdigest()[:16]}"
 
 
-def _metadata(model: str, seed: int) -> Mapping[str, str]:
+def _metadata(model: str, seed: int, dropout: Dropout) -> Mapping[str, str]:
     return {
         WEIGHTS_KEY: "synthetic",
         SEED_KEY: str(seed),
-        "harness.label": label(seed),
+        LABEL_KEY: label(seed),
         "harness.model": model,
+        "harness.dropout": dropout,
         "harness.decode_length": decode_length().describe(),
     }
 
 
-def models(model: str, seed: int) -> Iterator[tuple[str, Callable[[], GraphBuilder]]]:
-    """Yield each file's name and what makes its graph, so that one is in memory at a time."""
-    from harness.models.graphs import tacotron2, waveglow  # noqa: PLC0415 - only to write
-
-    sizes, weights = BY_NAME[model], SyntheticWeights(BY_NAME[model], seed)
-    yield "encoder.onnx", lambda: tacotron2.encoder(weights, sizes)
-    yield "decoder.onnx", lambda: tacotron2.decoder(weights, sizes, decode_length())
-    yield "decoder_iter.onnx", lambda: tacotron2.decoder_iter(weights, sizes)
-    yield "postnet.onnx", lambda: tacotron2.postnet(weights, sizes)
-    yield "waveglow.onnx", lambda: waveglow.waveglow(weights, sizes)
-
-
 def decode_length() -> DecodeLength:
     """Return the decode rule of synthetic weights: the text sets the number of steps."""
-    from harness.models.graphs.tacotron2 import DecodeLength  # noqa: PLC0415 - only to write
-
     return DecodeLength(limit=MAX_FRAMES, from_text=True)
 
 
-def write(folder: Path, model: str, seed: int, notify: Callable[[str], None]) -> None:
+def write(
+    folder: Path,
+    model: str,
+    seed: int,
+    notify: Callable[[str], None],
+    dropout: Dropout = Dropout.SHARED,
+) -> None:
     """Write the five files into an existing folder."""
-    import onnx  # noqa: PLC0415 - heavy
-
-    about = _metadata(model, seed)
-    for name, make in models(model, seed):
-        notify(f"writing {name}: {label(seed)}")
-        onnx.save(make().model(about), folder / name)
+    sizes, weights = BY_NAME[model], SyntheticWeights(BY_NAME[model], seed)
+    writers = {
+        **files.tacotron2_files(weights, sizes, decode_length(), dropout),
+        **files.waveglow_files(weights, sizes),
+    }
+    files.save(folder, writers, _metadata(model, seed, dropout), notify)
