@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from backends.base import UsageError
+from backends.base import BackendError, UsageError
 
 if TYPE_CHECKING:
     from backends.base import Backend, Work
@@ -103,6 +103,13 @@ def _crop(step: GlueStep, backend: Backend, seed: int) -> Work:
 
     def crop(values: List[Any], iteration: int) -> Any:
         longest = int(lengths(values).max())
+        if longest < 1:
+            raise BackendError(
+                step.stage
+                + ": nothing to work on: every row of "
+                + step.args["tensor"]
+                + " ended at its first step"
+            )
         # Nothing to cut off, the usual case: the handle goes on as it is, without a copy.
         if not on_host and shape(values[slot])[axis] == longest:
             return values[slot]

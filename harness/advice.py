@@ -189,13 +189,31 @@ def _outliers(document: Document) -> Iterator[Finding]:
 
 def _limit_hit(document: Document) -> Iterator[Finding]:
     for stage in document["stages"]:
-        key, limit = f"{stage['name']}_steps", stage["step_limit"]
+        model = document["models"].get(stage["name"], {})
+        key, limit = f"{stage['name']}_steps", model.get("step_limit", stage["step_limit"])
         steps = [one for p in document["processes"] for one in p["work"].get(key, ())]
-        if limit is not None and steps and max(steps) >= limit:
+        if limit is None or not steps or max(steps) < limit:
+            continue
+        advice = "check the weights' stop gate, or measure shorter texts"
+        if model.get("unlimited"):
+            yield Finding(
+                "step-limit", "warning", f"{stage['name']} made {max(steps)} steps",
+                f"its file has no limit; engines are built for {limit} frames at most", advice,
+            )  # fmt: skip
+        else:
             yield Finding(
                 "step-limit", "warning", f"{stage['name']} ran into its limit of {limit} steps",
-                "its output was cut there, so its length is not the text's",
-                "check the weights' stop gate, or measure shorter texts",
+                "its output was cut there, so its length is not the text's", advice,
+            )  # fmt: skip
+
+
+def _unlimited(document: Document) -> Iterator[Finding]:
+    for name, model in document["models"].items():
+        if model.get("unlimited"):
+            yield Finding(
+                "no-trip-limit", "notice", f"the Loop of the {name} has no trip limit",
+                f"only its gate ends it; a pass is given {document['method']['loop_limit_s']:g} s",
+                "write the files with python -m harness export to have a limit in steps",
             )  # fmt: skip
 
 
@@ -224,6 +242,7 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _environment,
     _outliers,
     _limit_hit,
+    _unlimited,
     _outputs_differ,
 )
 

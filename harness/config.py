@@ -75,6 +75,8 @@ class Measure:
     """Most seconds for one point, all its processes together; null: no limit."""
     call_timeout_s: float = 900.0
     """Most seconds for one answer of a worker; after that it is killed."""
+    loop_limit_s: float = 120.0
+    """Most seconds for one pass when the decoder's Loop has no trip limit of its own."""
     target_half_width: float = 0.01
     """Relative half-width of mean and throughput at which a point may stop early."""
     percentile_width: float = 0.05
@@ -105,6 +107,8 @@ class Measure:
             yield f"num_iters={self.num_iters}: must be at least 1"
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
+        if self.loop_limit_s <= 0:
+            yield f"measure.loop_limit_s={self.loop_limit_s}: must be above 0"
         if self.call_timeout_s <= 0:
             yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
 

@@ -64,6 +64,7 @@ def export(
                 about = one.metadata() | {
                     "harness.dropout": dropout.value,
                     "harness.decode_length": length.describe(),
+                    files.STEP_LIMIT_KEY: str(length.limit),
                 }
                 files.save(Path(temporary), graphs, about, notify)
             return [path.replace(folder / path.name) for path in sorted(Path(temporary).iterdir())]

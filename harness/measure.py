@@ -53,6 +53,17 @@ class Job:
     measure: Measure
 
     @property
+    def unlimited(self) -> list[str]:
+        """Stages whose Loop has no trip limit: nothing but their gate ends them."""
+        return [one["name"] for one in self.plan["stages"] if one["model"].get("unlimited")]
+
+    def patience_s(self, passes: int = 1) -> float:
+        """Return the most seconds for an answer that takes some passes through the pipeline."""
+        if not self.unlimited:
+            return self.measure.call_timeout_s
+        return min(self.measure.call_timeout_s, passes * self.measure.loop_limit_s)
+
+    @property
     def slug(self) -> str:
         """The label as part of a file's name, for a file that cannot hold it."""
         return "-".join(re.findall(r"[a-z0-9]+", self.label.lower()))
@@ -128,7 +139,7 @@ def run_process(
             _iterate(worker, job, outcome, deadline, progress)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
-        outcome.state, outcome.reason = "timeout", str(error)
+        outcome.state, outcome.reason = "timeout", str(error) + _endless(job)
     except WorkerError as error:
         outcome.state = "skipped" if error.kind == "unsupported" else "failed"
         outcome.reason = str(error)
@@ -140,8 +151,17 @@ def run_process(
     return outcome
 
 
+def _endless(job: Job) -> str:
+    if not job.unlimited:
+        return ""
+    return (
+        f"; the Loop of the {', '.join(job.unlimited)} has no trip limit and may never end; raise "
+        "measure.loop_limit_s, or write the files with python -m harness export"
+    )
+
+
 def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
-    record, patience = outcome.record, job.measure.call_timeout_s
+    record, patience = outcome.record, job.patience_s()
     record["pid"] = worker.greeting.get("pid", worker.pid)
     record["interpreter"] = f"{worker.greeting['implementation']} {worker.greeting['python']}"
     record["start_ns"] = worker.start_ns
@@ -208,9 +228,7 @@ def _iterate(
             progress.tell(f"measuring {done - warmup}/{wanted - warmup}")
         phase_end = warmup if done < warmup else wanted
         count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
-        answer = worker.ask(
-            "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
-        )
+        answer = worker.ask("run", job.patience_s(count), inputs=inputs, count=count, start=done)
         _append(record, answer)
         record["columns"].setdefault("pre_ns", []).extend(
             job.prepare()[1] for _ in range(answer["count"])

@@ -98,6 +98,7 @@ class Planner:
         self.notify = notify
         self._probes: dict[str, Mapping[str, Any]] = {}
         self._models: dict[str, store.ResolvedModels] = {}
+        self._said: set[str] = set()
 
     def plan(self, configs: Sequence[Config]) -> list[PlannedPoint]:
         """Return the points in order, each once.
@@ -123,6 +124,8 @@ class Planner:
             name: store.in_form(model, form, self.notify) if skip is None else model
             for name, model in resolved.models.items()
         }
+        if config.bs > 1:
+            models = {name: self._batched(model, config.bs) for name, model in models.items()}
         point = make_point(
             config,
             pipeline=pipeline.name,
@@ -132,6 +135,21 @@ class Planner:
         return PlannedPoint(
             point, config, pipeline, pipeline.plan(models), models, resolved.weights, probe, skip
         )
+
+    def _batched(self, model: Mapping[str, Any], rows: int) -> Mapping[str, Any]:
+        """Leave out a single step whose batch axis is fixed, and say so."""
+        fixed = model.get("step_fixed")
+        if not fixed:
+            return model
+        line = (
+            f"{Path(model['step_path']).name}: the batch of {', '.join(fixed)} is fixed, so it "
+            f"cannot run bs={rows}; a backend that steps the decoder needs it exported again with "
+            "a dynamic batch on every input (python -m harness export writes it so)"
+        )
+        if line not in self._said:
+            self._said.add(line)
+            self.notify(line)
+        return {**model, "step_path": None}
 
     def _form(self, config: Config, probe: Mapping[str, Any]) -> tuple[str | None, str]:
         if not probe["available"]:

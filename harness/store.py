@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.models import forms, supplied, synthetic
+from harness.models import checkpoint, forms, supplied, synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,12 +77,29 @@ def resolve_models(
             "add the missing files, or name an empty folder to have synthetic ones written"
         )
     if not present:
+        _no_checkpoints(models_dir)
         notify(f"models_dir={models_dir} holds no models: synthetic weights are kept there")
         return _synthetic(pipeline, model, models_dir, seed, notify)
-    about = {
+    facts = {
         stage.name: supplied.check(models_dir / stage.model, stage) for stage in pipeline.stages
     }
-    return ResolvedModels(_described(pipeline, models_dir), supplied.weights_of(about))
+    models = {
+        name: model | facts[name].as_model()
+        for name, model in _described(pipeline, models_dir).items()
+    }
+    about = {name: one.metadata for name, one in facts.items()}
+    return ResolvedModels(models, supplied.weights_of(about))
+
+
+def _no_checkpoints(folder: Path) -> None:
+    """Refuse to write synthetic weights beside real ones."""
+    found = sorted(path.name for path in folder.iterdir() if checkpoint.looks_like_one(path))
+    if found:
+        raise UsageError(
+            f"models_dir={folder} holds checkpoints ({', '.join(found)}) but no model files; write "
+            f"them first: python -m harness export models_dir={folder} "
+            f"checkpoint={','.join(str(folder / name) for name in found)}"
+        )
 
 
 def _present(pipeline: Pipeline, folder: Path) -> list[str]:

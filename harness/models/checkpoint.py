@@ -76,6 +76,15 @@ class Checkpoint:
         }
 
 
+def looks_like_one(path: Path) -> bool:
+    """Return whether a file begins as torch's files do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(MAGIC)
+    except OSError:
+        return False
+
+
 def read(path: Path, sizes: Sizes) -> Checkpoint:
     """Return the weights in a checkpoint of either network.
 

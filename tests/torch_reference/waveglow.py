@@ -16,10 +16,10 @@ class Coupling(nn.Module):
 
     def __init__(self, sizes: Sizes, half: int) -> None:
         super().__init__()
-        n, last = sizes.wn_channels, sizes.wn_layers - 1
+        n, last, reach = sizes.wn_channels, sizes.wn_layers - 1, sizes.wn_kernel // 2
         self.start = nn.Conv1d(half, n, 1)
         self.in_layers = nn.ModuleList(
-            nn.Conv1d(n, 2 * n, sizes.wn_kernel, dilation=2**i, padding="same")
+            nn.Conv1d(n, 2 * n, sizes.wn_kernel, dilation=2**i, padding=reach * 2**i)
             for i in range(sizes.wn_layers)
         )
         self.cond_layers = nn.ModuleList(
@@ -76,7 +76,9 @@ class WaveGlow(nn.Module):
         """(batch, mel, frames) -> (batch, mel * groups, positions), by mel first, then phase."""
         sizes = self.sizes
         samples = self.upsample(mel)[:, :, : mel.shape[2] * sizes.upsample_stride]
-        folded = samples.unflatten(2, (-1, sizes.groups))  # (batch, mel, positions, groups)
+        folded = samples.reshape(
+            *mel.shape[:2], -1, sizes.groups
+        )  # (batch, mel, positions, groups)
         return folded.transpose(2, 3).flatten(1, 2)
 
     def forward(self, mel: Tensor, z: Tensor, sigmas: tuple[float, float]) -> Tensor:

@@ -9,6 +9,8 @@ from harness.models.graphs import tacotron2, waveglow
 WEIGHTS_KEY = "harness.weights"
 LABEL_KEY = "harness.label"
 """Metadata of every file: the kind of its weights, and what each surface says of them."""
+STEP_LIMIT_KEY = "harness.step_limit"
+"""Metadata of a decoder that stops at its gate: the most steps it makes."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
