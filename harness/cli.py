@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from harness import compat, extensions, results
+from harness import baselines, comparison, compat, extensions, results
+from harness.config import FailOn
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
+from harness.interrupt import Interrupt
 from harness.plan import Planner
 from harness.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
     from harness.config import Config
     from harness.plan import PlannedPoint
@@ -33,12 +33,15 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     console = Console()
     for line in extensions.broken():
         console.notice(line)
-    points = Planner(console.notice).plan(configs)
+    planner = Planner(console.notice)
+    points = planner.plan(configs)
     logs = _log_files(points)
+    beside = baselines.beside(points, planner)
     folder = _new_folder(Path(configs[0].outputs))
     command = shlex.join(["python", "-m", "harness", *sys.argv[1:]])
-    sweep = Sweep(points, folder, console, command)
-    with _Interrupt(console) as interrupt:
+    points = [*points, *beside.points]
+    sweep = Sweep(points, folder, console, command, beside.pairs)
+    with Interrupt(console) as interrupt:
         sweep.stopped = lambda: interrupt.asked
         console.plan(points, folder)
         status = sweep.run()
@@ -51,7 +54,21 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     console.table(saved.trials)
     for path in (folder / "summary.csv", _report(folder)):
         console.say(str(path))
-    return status
+    return ExitStatus.worst({status, _judge(configs[0], folder, console)})
+
+
+def _judge(config: Config, folder: Path, console: Console) -> ExitStatus:
+    """Say what the comparison with the baseline found, where one was asked for."""
+    if config.baseline is None:
+        return ExitStatus.FINE
+    from reports import comparisons  # noqa: PLC0415 - shown after measuring
+
+    found = baselines.judge(folder, delta=comparison.MINIMUM_EFFECT)
+    console.say()
+    console.say(comparisons.to_text(found).rstrip())
+    for path in comparisons.write(found, folder):
+        console.say(str(path))
+    return found.status(fail_on_unresolved=config.fail_on is FailOn.unresolved)
 
 
 def _report(folder: Path) -> Path:
@@ -82,29 +99,3 @@ def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Path | None]:
             "log_file='${quant}_${bs}_${il}_log_perf' or leave it out"
         )
     return {key: Path(name) if name else None for key, name in files.items()}
-
-
-class _Interrupt:
-    """Ctrl-C or SIGTERM once: finish the iteration, save, report. Twice: stop now."""
-
-    def __init__(self, console: Console) -> None:
-        self.asked = False
-        self._console = console
-        self._before: dict[int, object] = {}
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        name = signal.Signals(number).name
-        self._console.notice(f"{name}: finishing this block, then saving; again to stop now")
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -61,9 +61,12 @@ harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be tr
 usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a sweep
        python -m harness report DIR [--open]     render the report of a sweep again
        python -m harness compare BASE NEW        verdicts on two sweeps: slower, faster, ...
+       python -m harness compare DIR             the same on a sweep measured with baseline=
+       python -m harness baseline save NAME DIR  keep a sweep's results under a name
        python -m harness verify DIR              compute a sweep's summaries again, check hashes
        python -m harness fetch                   download NVIDIA's two checkpoints
        python -m harness export checkpoint=FILE  checkpoints -> the ONNX files of a models_dir
+       python -m harness selfcheck               what this machine can tell apart: A/A, power
        python -m harness doctor                  what on this machine would disturb a measurement
        python -m harness backends                list the backends found here, and their options
        python -m harness --version

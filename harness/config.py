@@ -48,6 +48,13 @@ class Profile(StrEnum):
     rigorous = "rigorous"
 
 
+class FailOn(StrEnum):
+    """From which verdict on a comparison fails."""
+
+    slower = "slower"
+    unresolved = "unresolved"
+
+
 def _refuse(problems: Iterable[str]) -> None:
     found = "; ".join(problems)
     if found:
@@ -81,6 +88,12 @@ class Measure:
     """Relative half-width of mean and throughput at which a point may stop early."""
     percentile_width: float = 0.05
     """Relative full width of a percentile's interval at which a point may stop early."""
+    percentiles: list[float] = field(default_factory=lambda: [50.0])
+    """Percentiles that must be that narrow, in percent."""
+    plan_iters: bool = False
+    """Plan the iterations of further processes after the pilot; num_iters is then the least."""
+    pilot_processes: int = 3
+    """Processes of the pilot."""
     order_seed: int = 0
     """Seed of the random order of points within each block."""
 
@@ -109,6 +122,10 @@ class Measure:
             yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
         if self.loop_limit_s <= 0:
             yield f"measure.loop_limit_s={self.loop_limit_s}: must be above 0"
+        if wrong := [one for one in self.percentiles if not 0 < one < 100]:  # noqa: PLR2004
+            yield f"measure.percentiles={wrong[0]:g}: in percent, above 0 and below 100"
+        if self.pilot_processes < 2:  # noqa: PLR2004 - one process has no spread
+            yield f"measure.pilot_processes={self.pilot_processes}: must be at least 2"
         if self.call_timeout_s <= 0:
             yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
 
@@ -141,6 +158,12 @@ class Config:
     """Where the original's log is written; null: logs/ in the sweep's folder."""
     outputs: str = "outputs"
     """Where the sweep's folder is made."""
+    baseline: str | None = None
+    """A sweep's folder or a named baseline to measure again beside each point."""
+    null_control: bool = True
+    """With a baseline: measure it twice, so that a disturbed machine convicts nobody."""
+    fail_on: FailOn = FailOn.slower
+    """With a baseline: what makes the command fail."""
 
     def __post_init__(self) -> None:
         """Check ranges, and let the two short keys speak for the profile's."""
@@ -149,6 +172,7 @@ class Config:
             self.measure.warmup_iters = self.warmup_iters
         if self.num_iters is not None:
             self.measure.num_iters = self.num_iters
+            self.measure.plan_iters = False  # who names a number gets that number
         self.measure.__post_init__()
 
     def _problems(self) -> Iterator[str]:

@@ -58,11 +58,12 @@ class Console:
         self.say(
             f"measure={first.profile.value}: {processes} fresh processes a point, "
             f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
-            f"time limit {limit} a point"
+            f"time limit {limit} a point{_in_all(points)}"
         )
         for number, point in enumerate(points, 1):
             fate = f"skipped: {point.skip}" if point.skip else "to measure"
-            self.say(f"  {number}. {point.point.name}  {point.point.id}  {fate}")
+            side = "" if point.side.value == "candidate" else f"{point.side.value}: "
+            self.say(f"  {number}. {side}{point.point.name}  {point.point.id}  {fate}")
         self.say()
 
     def progress(
@@ -127,6 +128,15 @@ def _bar(share: float) -> str:
     return f"[{'#' * done}{'.' * (BAR - done)}] {share:4.0%}"
 
 
+def _in_all(points: Sequence[PlannedPoint]) -> str:
+    """Return what the limits of all points come to: the estimate before anything is measured."""
+    limits = [point.config.measure.time_limit_s for point in points if not point.skip]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits) or len(known) < 2:  # noqa: PLR2004 - one point says it already
+        return ""
+    return f", at most about {duration(sum(known))} in all"
+
+
 def _settings(document: Mapping[str, Any]) -> str:
     config = document["point"]["config"]
     parts = [f"bs={config['bs']}", f"quant={config['quant']}", f"il={config['il']}"]
@@ -134,7 +144,8 @@ def _settings(document: Mapping[str, Any]) -> str:
         parts.append(f"backend={config['backend']['name']}")
     if config["waveglow"]:
         parts.append("waveglow")
-    return " ".join(parts)
+    side = (document.get("campaign") or {}).get("side", "candidate")
+    return " ".join(parts if side == "candidate" else [f"{side}:", *parts])
 
 
 def _estimate(document: Mapping[str, Any], key: str) -> float | None:

@@ -82,6 +82,17 @@ def collect() -> dict[str, Any]:
     }
 
 
+def identity() -> dict[str, Any]:
+    """Return what makes this machine this machine, and its kernel."""
+    return {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "cpu": _processor().get("model name", platform.processor()),
+        "logical": psutil.cpu_count(),
+        "kernel": platform.release(),
+    }
+
+
 @lru_cache(maxsize=1)
 def _processor() -> dict[str, str]:
     text = _read(Path("/proc/cpuinfo"))

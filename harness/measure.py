@@ -7,7 +7,6 @@ the timed code.
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 import time
@@ -124,6 +123,7 @@ def run_process(
         "columns": {},
         "glue": {},
         "work": {},
+        "causes": {},
         "counters": {},
     }
     outcome = Outcome(record)
@@ -246,47 +246,9 @@ def _iterate(
 
 
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
-    for group in ("columns", "glue", "work"):
-        for name, values in answer[group].items():
+    for group in ("columns", "glue", "work", "causes"):
+        for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)
     for name, value in answer["counters"].items():
         record["counters"][name] = record["counters"].get(name, 0) + value
     record.setdefault("clock", answer["clock"])
-
-
-def seconds_for_next(measure: Measure, *, done: int, spent_s: float) -> float | None:
-    """Return the seconds the next process may take, or None when there is no limit.
-
-    The point's limit is shared out among the processes it needs at least.
-    """
-    if measure.time_limit_s is None:
-        return None
-    left = max(0.0, measure.time_limit_s - spent_s)
-    return left / max(1, measure.min_processes - done)
-
-
-def should_stop(
-    measure: Measure, *, done: int, spent_s: float, half_width: float | None
-) -> str | None:
-    """Return why a point is finished after a whole block, or None to go on.
-
-    Args:
-        measure: the profile.
-        done: processes finished.
-        spent_s: seconds spent on this point.
-        half_width: relative half-width of the mean's interval; None when there is no interval.
-    """
-    if done >= measure.max_processes:
-        return "count"
-    limit = math.inf if measure.time_limit_s is None else measure.time_limit_s
-    if done and spent_s + spent_s / done > limit and done >= measure.min_processes:
-        return "time"
-    if done and spent_s >= limit:
-        return "time"
-    if (
-        done >= measure.min_processes
-        and half_width is not None
-        and half_width <= measure.target_half_width
-    ):
-        return "precision"
-    return None

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import advice, compat, metrics, outliers, statistics, steady
+from harness import advice, compat, metrics, outliers, steady
 from harness.errors import ResultFileError
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
-from harness.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +80,7 @@ def _finite(value: Any) -> Any:
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document with everything that follows from its raw samples, and its hash."""
     done: dict[str, Any] = _finite({"schema": SCHEMA, **document})
-    done["processes"] = _assessed(done)
+    done["processes"] = assessed(done["method"], done["processes"])
     done["summary"] = metrics.summarise(done)
     done["compat"] = compat.blocks(done)
     done["warnings"] = advice.warnings(done)
@@ -91,20 +90,14 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
-def _assessed(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def assessed(
+    method: Mapping[str, Any], processes: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Return the processes with where counting begins, what the series look like, and labels."""
-    method, processes = document["method"], document["processes"]
     if method["profile"] != "compat":  # which drops what was asked for, and nothing else
         found = steady.assess(processes, method["warmup_iters"])
         processes = [{**one, **more} for one, more in zip(processes, found, strict=True)]
     return [{**one, "labels": outliers.labels(one)} for one in processes]
-
-
-def relative_half_width(processes: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the relative half-width of mean latency's interval; None when there is none yet."""
-    series = Series({"processes": processes, "stages": []})
-    samples = series.seconds("latency")
-    return statistics.mean(samples).relative_half_width if len(samples) > 1 else None
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, measure, results
+from harness import environment, measure, results, stopping
 from harness.errors import ExitStatus
+from harness.plan import Side
 from harness.trial import Trial, now
+from harness.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from harness.console import Console
@@ -22,13 +24,20 @@ class Sweep:
     """The points of one command and the folder their results go to."""
 
     def __init__(
-        self, points: Sequence[PlannedPoint], folder: Path, console: Console, command: str
+        self,
+        points: Sequence[PlannedPoint],
+        folder: Path,
+        console: Console,
+        command: str,
+        pairs: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.console = console
         self.command = command
+        self.pairs = dict(pairs or {})
+        """From the id of a candidate to that of the baseline measured beside it."""
         self.points = [
-            Trial(planned, number, folder / "points" / planned.point.folder)
+            Trial(planned, number, folder / planned.place, campaign=folder.name)
             for number, planned in enumerate(points, 1)
         ]
         self.stopped: Callable[[], bool] = lambda: False
@@ -37,7 +46,8 @@ class Sweep:
 
     def run(self) -> ExitStatus:
         """Measure every point; return the exit status. No point's failure ends the sweep."""
-        results.write_sweep(self.folder, self._facts())
+        for side in dict.fromkeys(point.planned.side for point in self.points):
+            results.write_sweep(self._folder_of(side), self._facts(side))
         for point in self.points:
             point.folder.mkdir(parents=True, exist_ok=True)
             if point.planned.skip:
@@ -51,13 +61,20 @@ class Sweep:
                 self._end(point, "interrupted", "interrupted before it was measured")
         return self.status()
 
-    def _facts(self) -> dict[str, Any]:
-        """Return what is going to be done, for `sweep.json`."""
+    def _folder_of(self, side: Side) -> Path:
+        folder = self.folder if side is Side.CANDIDATE else self.folder / side.value
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _facts(self, side: Side) -> dict[str, Any]:
+        """Return what is going to be done on one side, for its `sweep.json`."""
         return {
             "schema": {"name": "harness.sweep", "major": 1, "minor": 0},
             "command": self.command,
             "started": now(),
             "provenance": environment.provenance(self.command),
+            "side": side.value,
+            "pairs": self.pairs if side is Side.CANDIDATE else {},
             "points": [
                 {
                     "id": trial.planned.point.id,
@@ -68,6 +85,7 @@ class Sweep:
                     "weights": dict(trial.planned.weights),
                 }
                 for trial in self.points
+                if trial.planned.side is side
             ],
         }
 
@@ -87,12 +105,12 @@ class Sweep:
             point.before = environment.collect()
         begun = time.monotonic()
         outcome = measure.run_process(
-            point.planned.job(point.folder),
+            point.job(),
             index=len(point.processes) + 1,
             block=block,
             order=place,
             epoch_ns=point.started["monotonic_ns"],
-            seconds=measure.seconds_for_next(
+            seconds=stopping.seconds_for_next(
                 settings, done=len(point.processes), spent_s=point.spent_s
             ),
             progress=measure.Progress(
@@ -115,12 +133,14 @@ class Sweep:
         if outcome.state != "ok":
             self._end(point, outcome.state, outcome.reason)
             return
-        point.stop_reason = measure.should_stop(
-            settings,
-            done=len(point.processes),
-            spent_s=point.spent_s,
-            half_width=point.relative_half_width(),
-        )
+        planned = point.plan
+        point.decide()
+        if point.plan is not planned and point.plan is not None:
+            self.console.notice(
+                f"{point.planned.point.name}: after {len(point.processes)} processes: "
+                f"{point.plan.iterations} iterations in each of about {point.plan.processes} "
+                f"processes, about {duration(point.plan.seconds)} in all"
+            )
         if point.stop_reason:
             self._end(point, "ok", None)
 
@@ -131,7 +151,11 @@ class Sweep:
         results.write_trial(point.folder, document)
         self.console.point(point.number, len(self.points), document)
         self.documents.append(document)
-        results.write_summary(self.folder, self.documents)
+        side = point.planned.side
+        results.write_summary(
+            self._folder_of(side),
+            [one for one in self.documents if one["campaign"]["side"] == side.value],
+        )
 
     def seconds_left(self) -> float | None:
         """Return the seconds this sweep still needs, judged by the processes already seen."""

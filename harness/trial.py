@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, results
+from harness import environment, fitness, results, stopping
+from harness.series import Series
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.measure import Job
     from harness.plan import PlannedPoint
 
 ENDED = ("skipped", "failed", "timeout", "interrupted")
@@ -35,12 +37,18 @@ class Trial:
     processes: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     """What the last worker said of itself: effective precision, runtime, device, options."""
+    campaign: str | None = None
+    """Name of the sweep: what is measured in one campaign shares its blocks."""
     state: str = "ok"
     reason: str | None = None
     stop_reason: str | None = None
     cut_short: bool = False
     """A process ended by the time limit before it had all its iterations."""
     spent_s: float = 0.0
+    plan: stopping.Plan | None = None
+    """What the pilot said of the processes after it."""
+    unmet: list[str] | None = None
+    """Targets of the profile not met when last looked; None: nobody looked."""
     started: dict[str, Any] = field(default_factory=now)
     before: dict[str, Any] = field(default_factory=dict)
 
@@ -49,20 +57,47 @@ class Trial:
         """True when no further process will be started."""
         return self.stop_reason is not None or self.state in ENDED
 
-    def relative_half_width(self) -> float | None:
-        """Return the relative half-width of mean latency's interval; None when there is none."""
-        return results.relative_half_width(self.processes)
+    def job(self) -> Job:
+        """Return what the next process is told."""
+        job = self.planned.job(self.folder)
+        if self.plan:
+            job.measure = replace(job.measure, num_iters=self.plan.iterations)
+        return job
+
+    def series(self) -> Series:
+        """Return the steady samples so far."""
+        processes = results.assessed(self._method(), self.processes)
+        return Series({"processes": processes, "stages": [], "method": self._method()})
+
+    def decide(self) -> None:
+        """Say after a process whether the point is finished; plan the rest after the pilot."""
+        settings, done = self.planned.config.measure, len(self.processes)
+        if settings.plan_iters and done == settings.pilot_processes:
+            self.plan = stopping.plan(settings, self.series(), self.spent_s)
+        # Looking is not free, and before the fewest processes it could change nothing.
+        looking = done >= settings.min_processes < settings.max_processes
+        self.unmet = stopping.unmet(self.series(), settings, self._items()) if looking else None
+        self.stop_reason = stopping.should_stop(
+            settings, done=done, spent_s=self.spent_s, precise=self.unmet == []
+        )
+
+    def _items(self) -> str:
+        return f"{self.planned.pipeline.stages[-1].produces}_valid"
+
+    def _method(self) -> dict[str, Any]:
+        settings = self.planned.config.measure
+        return {**asdict(settings), "profile": settings.profile.value}
 
     def document(self, command: str) -> dict[str, Any]:
         """Return the result document (docs/result-file.md) of what has been measured."""
         planned, config = self.planned, self.planned.config
         pipeline = planned.pipeline
         after = environment.collect() if self.processes else {}
-        method = {**asdict(config.measure), "profile": config.measure.profile.value}
         return results.complete(
             {
                 "trial_id": self.trial_id,
                 "supersedes": None,
+                "campaign": {"id": self.campaign, "side": planned.side.value},
                 "point": {
                     "id": planned.point.id,
                     "name": planned.point.name,
@@ -89,7 +124,9 @@ class Trial:
                     "changed": environment.differences(self.before, after) if after else [],
                 },
                 "method": {
-                    **method,
+                    **self._method(),
+                    "plan": asdict(self.plan) if self.plan else None,
+                    "unmet": self.unmet,
                     "processes": len(self.processes),
                     "confidence": 0.95,
                     "cut_short": self.cut_short,
@@ -108,6 +145,7 @@ class Trial:
                 "audio": asdict(pipeline.audio),
                 "parts": planned.parts,
                 "processes": self.processes,
+                "selfcheck": fitness.quoted(),
                 "provenance": environment.provenance(command),
             }
         )
