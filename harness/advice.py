@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import outliers
+from harness import accuracy, outliers
 from harness.fitness import OLD_DAYS, UNFIT
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
@@ -236,6 +236,17 @@ def _unlimited(document: Document) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _accuracy(document: Document) -> Iterator[Finding]:
+    record, quant = document.get("accuracy") or {}, document["point"]["config"]["quant"]
+    if accuracy.failed(document):
+        for line in accuracy.lines(record, quant):
+            yield Finding(
+                "accuracy-failed", "error", f"accuracy failed: {line}",
+                "the times are true, but they are those of a network that computes something else",
+                "look at the effective precision; raise the limit only for a reason",
+            )  # fmt: skip
+
+
 def _outputs_differ(document: Document) -> Iterator[Finding]:
     hashes: dict[str, set[str]] = {}
     for process in document["processes"]:
@@ -273,6 +284,7 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _outliers,
     _limit_hit,
     _unlimited,
+    _accuracy,
     _outputs_differ,
     _targets,
 )

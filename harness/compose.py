@@ -54,7 +54,7 @@ SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
 )
 """What Hydra says, recognised by a pattern, and how the harness says it."""
 
-GROUPS = ("backend", "model", "measure", "experiment")
+GROUPS = ("backend", "model", "measure", "accuracy", "experiment")
 HELP = """\
 harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
 

@@ -6,7 +6,7 @@ The only user of OmegaConf. A key that is not declared here is an error, never i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEAST_IL = 4
 LARGEST_IL = 256
 LARGEST_BS = 1024
+LARGEST_SIGMA = 2.0
 LEAST_STRICT_PROCESSES = 5
 """Below it, sequential intervals miss too often (measurement method, section 5)."""
 
@@ -37,6 +38,13 @@ class Quant(StrEnum):
     qint8_mixed_float16 = "qint8_mixed_float16"
     qint16_mixed_float32 = "qint16_mixed_float32"
     qint16_mixed_float16 = "qint16_mixed_float16"
+
+
+class Dropout(StrEnum):
+    """Whether the rows of a batch share the prenet's dropout mask."""
+
+    shared = "shared"
+    per_row = "per_row"
 
 
 class Profile(StrEnum):
@@ -131,6 +139,35 @@ class Measure:
 
 
 @dataclass
+class Limits:
+    """The largest distances from the float32 reference that pass; null: not limited."""
+
+    frames: float | None = None
+    """Mel frames by which the length of any row may differ."""
+    steps: float | None = None
+    mel_db: float | None = None
+    audio_db: float | None = None
+
+
+@dataclass
+class Accuracy:
+    """Whether a point's outputs are held against the reference, and the limits of each mode."""
+
+    check: bool = True
+    force_float32: Limits = field(default_factory=Limits)
+    force_float16: Limits = field(default_factory=Limits)
+    qint8_mixed_float32: Limits = field(default_factory=Limits)
+    qint8_mixed_float16: Limits = field(default_factory=Limits)
+    qint16_mixed_float32: Limits = field(default_factory=Limits)
+    qint16_mixed_float16: Limits = field(default_factory=Limits)
+
+    def limits(self, quant: Quant) -> dict[str, float | None]:
+        """Return the limits of a mode by distance."""
+        found: dict[str, float | None] = asdict(getattr(self, quant.value))
+        return found
+
+
+@dataclass
 class Config:
     """One point and how to measure it: every key of the command line."""
 
@@ -144,10 +181,17 @@ class Config:
     backend: dict[str, Any] = field(default_factory=dict)
     model: Model = field(default_factory=Model)
     measure: Measure = field(default_factory=Measure)
+    accuracy: Accuracy = field(default_factory=Accuracy)
     devices: list[str] = field(default_factory=lambda: ["0"])
     """Device numbers; each is measured by a worker of its own."""
     models_dir: str | None = None
     """Folder of ONNX files to measure as they are; null: synthetic weights from the cache."""
+    dropout: Dropout | None = None
+    """Prenet dropout: one mask for the batch (shared, as the original exports) or per_row; null:
+    shared, or what the files of models_dir do, which alone decide there."""
+    sigma: float | None = None
+    """Standard deviation of the vocoder's noise on all channels; null: what the exporter's graph
+    does with unit noise, which is 0.9 for the first four channels and 1 for the other four."""
     seed: int = 1234
     """Seeds the synthetic weights, the prenet's dropout and the vocoder's noise."""
     warmup_iters: int | None = None
@@ -183,6 +227,13 @@ class Config:
                 f"il={self.il}: the input length must be {LEAST_IL} to {LARGEST_IL} characters, "
                 "the range the pipeline is built for"
             )
+        if self.dropout is not None and self.models_dir is not None:
+            yield (
+                f"dropout={self.dropout.value}: the files of models_dir decide that; write them "
+                f"with python -m harness export dropout={self.dropout.value}"
+            )
+        if self.sigma is not None and not 0 <= self.sigma <= LARGEST_SIGMA:
+            yield f"sigma={self.sigma}: a standard deviation from 0 to {LARGEST_SIGMA}, or null"
         if self.seed < 0:
             yield f"seed={self.seed}: must be 0 or more"
         if not self.devices:

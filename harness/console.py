@@ -6,12 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from harness import accuracy
 from harness.metrics import CL
 from harness.precision import precision_text
 from harness.units import duration, quantity, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.plan import PlannedPoint
@@ -108,8 +109,11 @@ class Console:
             self.say(f"      nothing measured; {document['weights']['label']}")
             return
         ok = "" if state == "ok" else f"   {state}: {reason}"
+        ok += "   accuracy failed" * accuracy.failed(document)
         self.say(f"{head}   {_headline(document)}{ok}")
         self.say(f"      {_stages(document)}")
+        for line in _accuracy(document):
+            self.say(f"      {line}")
 
     def table(self, documents: Sequence[Mapping[str, Any]]) -> None:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
@@ -135,6 +139,15 @@ def _in_all(points: Sequence[PlannedPoint]) -> str:
     if len(known) < len(limits) or len(known) < 2:  # noqa: PLR2004 - one point says it already
         return ""
     return f", at most about {duration(sum(known))} in all"
+
+
+def _accuracy(document: Mapping[str, Any]) -> Iterator[str]:
+    record = document.get("accuracy") or {}
+    if accuracy.failed(document):
+        for line in accuracy.lines(record, document["point"]["config"]["quant"]):
+            yield f"accuracy failed: {line}"
+    elif record.get("state") == "not checked" and record["reason"]:
+        yield f"accuracy not checked: {record['reason']}"
 
 
 def _settings(document: Mapping[str, Any]) -> str:

@@ -50,6 +50,13 @@ class Job:
     label: str
     """What every file made from these weights says."""
     measure: Measure
+    hop_samples: int = 0
+    """Audio samples of one mel frame."""
+
+    @property
+    def golden_file(self) -> Path:
+        """Where the first process leaves the outputs of its seeded first pass."""
+        return self.folder / f"golden-{self.slug}.npz"
 
     @property
     def unlimited(self) -> list[str]:
@@ -198,7 +205,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         "overhead", patience, stages=len(job.plan["stages"]), count=OVERHEAD_ITERATIONS
     )
     progress.tell("first pass")
-    golden_file = job.folder / f"golden-{job.slug}.npz" if record["index"] == 1 else None
+    golden_file = job.golden_file if record["index"] == 1 else None
     inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",
@@ -208,7 +215,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         path=None if golden_file is None else str(golden_file),
     )
     record["first_ns"] = golden["first_ns"]
-    record["golden"] = golden["outputs"]
+    record["golden"], record["golden_sizes"] = golden["outputs"], golden["sizes"]
     broken = [name for name, facts in golden["outputs"].items() if not facts["finite"]]
     if broken:
         raise WorkerError(f"output check failed: {', '.join(broken)} holds NaN or infinity")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import store
+from harness.config import Dropout
 from harness.errors import UsageError, WorkerError
 from harness.measure import Job
 from harness.models import tacotron2, text
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from harness.models.pipeline import Pipeline
 
 PROBE_TIMEOUT_S = 120.0
+REFERENCE_BACKEND = "onnxruntime"
+"""What accuracy is held against runs there."""
 
 
 class Side(StrEnum):
@@ -49,6 +52,8 @@ class PlannedPoint:
     probe: Mapping[str, Any]
     skip: str | None
     side: Side = Side.CANDIDATE
+    exact_plan: Mapping[str, Any] | None = None
+    """The same pipeline on the float32 models: what accuracy is held against; None: nothing is."""
 
     @property
     def place(self) -> str:
@@ -79,6 +84,19 @@ class PlannedPoint:
             folder=folder,
             label=str(self.weights["label"]),
             measure=config.measure,
+            hop_samples=self.pipeline.audio.hop_samples,
+        )
+
+    @property
+    def same_draws(self) -> bool:
+        """Whether the point draws the random numbers of the float32 reference.
+
+        onnxruntime seeds a random operator by its place in the graph. Our graphs draw first, so
+        that rounding nodes move nothing; files of others may not.
+        """
+        return self.config.backend["name"] == REFERENCE_BACKEND and (
+            self.weights["kind"] in {"synthetic", "checkpoint"}
+            or all(model["form"] == "float32" for model in self.models.values())
         )
 
     def prepare(self) -> tuple[dict[str, Any], int]:
@@ -132,7 +150,7 @@ class Planner:
         return list(planned.values())
 
     def _point(self, config: Config) -> PlannedPoint:
-        full = tacotron2.build(config.model.name)
+        full = tacotron2.build(config.model.name, sigma=config.sigma)
         pipeline = full if config.waveglow else full.without_vocoder()
         probe = self._probe(config)
         skip, form = self._form(config, probe)
@@ -150,7 +168,15 @@ class Planner:
             models={name: str(model["sha256"]) for name, model in resolved.models.items()},
         )
         return PlannedPoint(
-            point, config, pipeline, pipeline.plan(models), models, resolved.weights, probe, skip
+            point,
+            config,
+            pipeline,
+            pipeline.plan(models),
+            models,
+            resolved.weights,
+            probe,
+            skip,
+            exact_plan=pipeline.plan(resolved.models),
         )
 
     def _batched(self, model: Mapping[str, Any], rows: int) -> Mapping[str, Any]:
@@ -204,13 +230,16 @@ class Planner:
         return probe
 
     def _resolve(self, config: Config, pipeline: Pipeline) -> store.ResolvedModels:
-        key = repr((config.model.name, config.models_dir, config.seed, config.waveglow))
+        key = repr(
+            (config.model.name, config.models_dir, config.seed, config.waveglow, config.dropout)
+        )
         if key not in self._models:
             self._models[key] = store.resolve_models(
                 pipeline,
                 model=config.model.name,
                 models_dir=None if config.models_dir is None else Path(config.models_dir),
                 seed=config.seed,
+                per_row=config.dropout is Dropout.per_row,
                 notify=self.notify,
             )
         return self._models[key]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
 from harness.models import checkpoint, forms, supplied, synthetic
+from harness.models.graphs.tacotron2 import Dropout
+from harness.models.synthetic import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,7 +52,13 @@ def sha256(path: Path) -> str:
 
 
 def resolve_models(
-    pipeline: Pipeline, *, model: str, models_dir: Path | None, seed: int, notify: Notify
+    pipeline: Pipeline,
+    *,
+    model: str,
+    models_dir: Path | None,
+    seed: int,
+    notify: Notify,
+    per_row: bool = False,
 ) -> ResolvedModels:
     """Return the model file of each stage that runs.
 
@@ -63,12 +71,14 @@ def resolve_models(
         models_dir: the user's folder.
         seed: of the synthetic weights.
         notify: told what takes time, and what a reader should know.
+        per_row: synthetic decoders draw a dropout mask for every row of the batch.
 
     Raises:
         UsageError: the folder is missing, unreadable or incomplete, or a file breaks the contract.
     """
     if models_dir is None:
-        return _synthetic(pipeline, model, cache_folder() / "models", seed, notify)
+        recipe = Recipe(model, seed, Dropout.PER_ROW if per_row else Dropout.SHARED)
+        return _synthetic(pipeline, recipe, cache_folder() / "models", notify)
     present = _present(pipeline, models_dir)
     missing = [name for name in pipeline.models() if name not in present]
     if present and missing:
@@ -79,7 +89,7 @@ def resolve_models(
     if not present:
         _no_checkpoints(models_dir)
         notify(f"models_dir={models_dir} holds no models: synthetic weights are kept there")
-        return _synthetic(pipeline, model, models_dir, seed, notify)
+        return _synthetic(pipeline, Recipe(model, seed), models_dir, notify)
     facts = {
         stage.name: supplied.check(models_dir / stage.model, stage) for stage in pipeline.stages
     }
@@ -135,21 +145,19 @@ def _described(
     return models
 
 
-def _synthetic(
-    pipeline: Pipeline, model: str, root: Path, seed: int, notify: Notify
-) -> ResolvedModels:
-    folder = root / synthetic.recipe(model, seed)
-    label = synthetic.label(seed)
+def _synthetic(pipeline: Pipeline, recipe: Recipe, root: Path, notify: Notify) -> ResolvedModels:
+    folder = root / recipe.name
+    label = synthetic.label(recipe.seed)
     hashes = _whole(folder, pipeline.models()) if folder.exists() else None
     if folder.exists() and hashes is None:
         notify(f"{folder} does not match its manifest: written again")
         shutil.rmtree(folder)
     if hashes is None:
-        _write(folder, model, seed, notify)
+        _write(folder, recipe, notify)
         hashes = _whole(folder, pipeline.models())
         if hashes is None:
             raise UsageError(f"{folder}: files change while they are used; is the disk sound?")
-    weights = {"kind": "synthetic", "seed": seed, "label": label}
+    weights = {"kind": "synthetic", "seed": recipe.seed, "label": label}
     return ResolvedModels(_described(pipeline, folder, hashes), weights)
 
 
@@ -163,13 +171,13 @@ def _whole(folder: Path, names: tuple[str, ...]) -> dict[str, str] | None:
     return found if all(manifest.get(name) == digest for name, digest in found.items()) else None
 
 
-def _write(folder: Path, model: str, seed: int, notify: Notify) -> None:
+def _write(folder: Path, recipe: Recipe, notify: Notify) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as temporary:
             made = Path(temporary, "models")
             made.mkdir()
-            synthetic.write(made, model, seed, notify)
+            recipe.write(made, notify)
             hashes = {path.name: sha256(path) for path in sorted(made.iterdir())}
             (made / MANIFEST).write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
             if not folder.exists():

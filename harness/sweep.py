@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, measure, results, stopping
+from harness import accuracy, environment, measure, results, stopping
 from harness.errors import ExitStatus
 from harness.plan import Side
 from harness.trial import Trial, now
@@ -147,6 +147,8 @@ class Sweep:
     def _end(self, point: Trial, state: str, reason: str | None) -> None:
         point.state, point.reason = state, reason
         point.stop_reason = point.stop_reason or ("aborted" if state != "skipped" else None)
+        if state == "ok":
+            point.hold_against_reference()
         document = point.document(self.command)
         results.write_trial(point.folder, document)
         self.console.point(point.number, len(self.points), document)
@@ -186,6 +188,8 @@ class Sweep:
             statuses.add(ExitStatus.INTERRUPTED)
         if {"failed", "timeout"} & set(states):
             statuses.add(ExitStatus.POINTS_FAILED)
+        if any(accuracy.failed(document) for document in self.documents):
+            statuses.add(ExitStatus.ACCURACY_FAILED)
         if all(state == "skipped" for state in states):
             statuses.add(ExitStatus.NOTHING_MEASURED)
         return ExitStatus.worst(statuses)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, fitness, results, stopping
+from harness import accuracy, environment, fitness, reference, results, stopping
 from harness.series import Series
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Trial:
     """Targets of the profile not met when last looked; None: nobody looked."""
     started: dict[str, Any] = field(default_factory=now)
     before: dict[str, Any] = field(default_factory=dict)
+    accuracy: dict[str, Any] | None = None
+    """How far the outputs are from the reference's; None: nobody looked."""
 
     @property
     def finished(self) -> bool:
@@ -63,6 +65,25 @@ class Trial:
         if self.plan:
             job.measure = replace(job.measure, num_iters=self.plan.iterations)
         return job
+
+    def hold_against_reference(self) -> None:
+        """Compare the outputs of the first process with the float32 reference's."""
+        planned, job = self.planned, self.job()
+        settings = planned.config.accuracy
+        if not settings.check:
+            self.accuracy = accuracy.not_checked("accuracy.check=false")
+        elif planned.exact_plan is None:
+            self.accuracy = accuracy.not_checked("this workload has no reference")
+        elif self.settings.get("virtual_clock"):
+            self.accuracy = accuracy.not_checked("a scripted backend computes no outputs")
+        else:
+            self.accuracy = reference.check(
+                job,
+                planned.exact_plan,
+                settings.limits(planned.config.quant),
+                self.processes[0],
+                same_draws=planned.same_draws,
+            )
 
     def series(self) -> Series:
         """Return the steady samples so far."""
@@ -104,6 +125,7 @@ class Trial:
                     "config": dict(planned.point.facts),
                 },
                 "status": {"state": self.state, "reason": self.reason},
+                "accuracy": self.accuracy or accuracy.not_checked("the point did not end well"),
                 "weights": dict(planned.weights),
                 "started": self.started,
                 "ended": now(),

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision"},
     {"models", "statistics", "series", "config"},
-    {"metrics", "steady", "outliers", "comparison", "stopping"},
+    {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
     {"fitness"},
     {"advice"},
@@ -24,6 +24,7 @@ LAYERS = (
     {"extensions"},
     {"measure"},
     {"plan"},
+    {"reference"},
     {"trial"},
     {"console"},
     {"interrupt"},

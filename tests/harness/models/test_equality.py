@@ -16,6 +16,7 @@ from harness.models.graphs import tacotron2 as graphs
 from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
 from harness.models.graphs.waveglow import waveglow
 from harness.models.sizes import FULL, TINY, Sizes
+from harness.models.tacotron2 import build
 from harness.models.weights import SyntheticWeights
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
@@ -277,6 +278,21 @@ def test_waveglow_agrees(sizes: Sizes, rows: int, frames: int, kind: str) -> Non
         mel, z = (torch.from_numpy(feeds[name][..., 0]) for name in ("mel", "z"))
         audio = module(mel, z, (0.9, 1.0))
     assert found["audio"].shape == (rows, 256 * frames)
+    assert difference(found["audio"], audio) <= LIMIT
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.6, 1.0])
+def test_sigma_is_the_same_on_every_channel_whatever_the_graph_does(sigma: float) -> None:
+    torch.manual_seed(7)
+    module = WaveGlow(SMALL).eval()
+    feeds = noise(SMALL, 2, 8)
+    (stage,) = [one for one in build("tiny", sigma=sigma).stages if one.name == "waveglow"]
+    (scales,) = [step.args["scales"] for step in stage.glue if step.op == "normal"]
+    scaled = feeds["z"] * np.array(scales, np.float32)[:, None, None]
+    found = run(waveglow(arrays(module), SMALL), {"mel": feeds["mel"], "z": scaled})
+    with torch.no_grad():
+        mel, z = (torch.from_numpy(feeds[name][..., 0]) for name in ("mel", "z"))
+        audio = module(mel, z, (sigma, sigma))
     assert difference(found["audio"], audio) <= LIMIT
 
 

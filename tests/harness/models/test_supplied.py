@@ -87,6 +87,15 @@ def test_they_run_unchanged_for_one_row_and_for_several(exported: Path, tmp_path
         assert golden["mel_lengths_t"]["shape"] == [document["point"]["config"]["bs"], 1]
 
 
+def test_files_that_draw_elsewhere_are_held_against_the_distance_between_seeds(
+    exported: Path, tmp_path: Path
+) -> None:
+    _, (document,) = measure(exported, "quant=force_float16", cwd=tmp_path)
+    figures = document["accuracy"]["figures"]
+    assert figures["mel_db"]["between_seeds"] > 1.0
+    assert figures["mel_db"]["limit"] == pytest.approx(1.5 * figures["mel_db"]["between_seeds"])
+
+
 def test_the_single_step_with_a_fixed_batch_is_named_with_advice(
     exported: Path, tmp_path: Path
 ) -> None:
