@@ -178,6 +178,8 @@ class Config:
     """Input length: the benchmark sentence is cut after this many characters."""
     waveglow: bool = False
     """Run the vocoder too; without it, it is neither loaded nor needed."""
+    wav: bool = False
+    """Write the audio of a point's seeded first pass, one WAV an utterance; needs waveglow=true."""
     backend: dict[str, Any] = field(default_factory=dict)
     model: Model = field(default_factory=Model)
     measure: Measure = field(default_factory=Measure)
@@ -232,6 +234,8 @@ class Config:
                 f"dropout={self.dropout.value}: the files of models_dir decide that; write them "
                 f"with python -m harness export dropout={self.dropout.value}"
             )
+        if self.wav and not self.waveglow:
+            yield "wav=true: there is no audio without the vocoder; add waveglow=true"
         if self.sigma is not None and not 0 <= self.sigma <= LARGEST_SIGMA:
             yield f"sigma={self.sigma}: a standard deviation from 0 to {LARGEST_SIGMA}, or null"
         if self.seed < 0:

@@ -113,6 +113,10 @@ class PlannedPoint:
             "sequence_lengths": batch.lengths.tolist(),
         }, took
 
+    def order(self) -> list[int]:
+        """Return the place of each row of the batch in the text: rows are sorted by length."""
+        return [int(one) for one in text.benchmark_batch(self.config.il, self.config.bs).order]
+
     def _outputs(self) -> tuple[str, ...]:
         lengths = {items.lengths for items in self.pipeline.items}
         ends = self.pipeline.stages[-2:]

@@ -149,6 +149,7 @@ class Sweep:
         point.stop_reason = point.stop_reason or ("aborted" if state != "skipped" else None)
         if state == "ok":
             point.hold_against_reference()
+            point.write_audio()
         document = point.document(self.command)
         results.write_trial(point.folder, document)
         self.console.point(point.number, len(self.points), document)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, environment, fitness, reference, results, stopping
+from harness import accuracy, environment, fitness, reference, results, stopping, wav
 from harness.series import Series
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Trial:
     """Targets of the profile not met when last looked; None: nobody looked."""
     started: dict[str, Any] = field(default_factory=now)
     before: dict[str, Any] = field(default_factory=dict)
+    wav: dict[str, Any] | None = None
+    """The audio files written, and what writing took; None: not asked for."""
     accuracy: dict[str, Any] | None = None
     """How far the outputs are from the reference's; None: nobody looked."""
 
@@ -65,6 +67,12 @@ class Trial:
         if self.plan:
             job.measure = replace(job.measure, num_iters=self.plan.iterations)
         return job
+
+    def write_audio(self) -> None:
+        """Write one WAV per utterance where that was asked for; never inside a timed span."""
+        planned, job = self.planned, self.job()
+        if planned.config.wav and not self.settings.get("virtual_clock"):
+            self.wav = wav.write(job.golden_file, planned.order(), planned.pipeline.audio, job.slug)
 
     def hold_against_reference(self) -> None:
         """Compare the outputs of the first process with the float32 reference's."""
@@ -126,6 +134,7 @@ class Trial:
                 },
                 "status": {"state": self.state, "reason": self.reason},
                 "accuracy": self.accuracy or accuracy.not_checked("the point did not end well"),
+                "wav": self.wav,
                 "weights": dict(planned.weights),
                 "started": self.started,
                 "ended": now(),

@@ -24,7 +24,7 @@ LAYERS = (
     {"extensions"},
     {"measure"},
     {"plan"},
-    {"reference"},
+    {"reference", "wav"},
     {"trial"},
     {"console"},
     {"interrupt"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from harness.errors import UsageError
 from harness.models import supplied, tacotron2
 from harness.models.sizes import TINY
+from harness.models.weights import SyntheticWeights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +31,33 @@ from tests.torch_reference.waveglow import WaveGlow  # noqa: E402 - as above
 STAGES = {stage.name: stage for stage in tacotron2.build("tiny").stages}
 
 
-def gate(module: Any, bias: float, spread: float) -> Any:
-    """Let the stop gate fire by the prenet's chance: logits around `bias`."""
+def gate(module: Any, bias: float) -> Any:
+    """Let the stop gate's logit be `bias` always."""
     layer = module.decoder.gate_layer.linear_layer
     with torch.no_grad():
-        layer.weight *= spread
+        layer.weight.zero_()
         layer.bias.fill_(bias)
     return module
+
+
+STOP = 30
+
+
+def lively() -> Any:
+    """Return a network that stops at step 30 whatever it reads: one of its units counts steps."""
+    network, weights = Tacotron2(TINY).eval(), SyntheticWeights(TINY, 4)
+    names = [key for key in network.state_dict() if not key.endswith("num_batches_tracked")]
+    network.load_state_dict({key: torch.from_numpy(weights[key]) for key in names}, strict=False)
+    cell, layer, each = network.decoder.decoder_rnn, network.decoder.gate_layer.linear_layer, 0.02
+    with torch.no_grad():
+        rows = [gate_row * TINY.rnn for gate_row in range(4)]  # input, forget, cell, output
+        for tensor in (cell.weight_ih, cell.weight_hh, cell.bias_hh):
+            tensor[rows] = 0.0
+        cell.bias_ih[rows] = torch.tensor([20.0, 20.0, math.atanh(each), 20.0])
+        layer.weight.zero_()
+        layer.weight[0, 0] = 1000.0
+        layer.bias.fill_(-1000.0 * math.tanh(each * (STOP - 0.5)))
+    return network
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +65,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder as the exporter leaves it, with weights that stop; do not change it."""
     folder = tmp_path_factory.mktemp("exported")
     torch.manual_seed(4)
-    network = gate(Tacotron2(TINY).eval(), -1.0, 30.0)
-    exporter.export(folder, network, WaveGlow(TINY).eval())
+    exporter.export(folder, lively(), WaveGlow(TINY).eval())
     return folder
 
 
@@ -53,14 +74,15 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the same with a gate that never fires."""
     folder = tmp_path_factory.mktemp("endless")
     torch.manual_seed(4)
-    exporter.export(folder, gate(Tacotron2(TINY).eval(), -99.0, 0.0))
+    exporter.export(folder, gate(Tacotron2(TINY).eval(), -99.0))
     return folder
 
 
 def measure(folder: Path, *words: str, cwd: Path) -> tuple[Any, list[dict[str, Any]]]:
     done = subprocess.run(
         [sys.executable, "-m", "harness", "-m", f"models_dir={folder}", "model=tiny", "il=16",
-         "num_iters=2", "measure.min_processes=1", "measure.max_processes=1", *words],
+         "num_iters=2", "measure.loop_limit_s=20", "measure.min_processes=1",
+         "measure.max_processes=1", *words],
         cwd=cwd, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
@@ -82,9 +104,11 @@ def test_they_run_unchanged_for_one_row_and_for_several(exported: Path, tmp_path
     for document in found:
         assert document["weights"]["label"] == "supplied weights"
         seen = {one["code"]: one for one in document["warnings"]}
-        assert "a pass is given 120 s" in seen["no-trip-limit"]["why"]
+        assert "a pass is given 20 s" in seen["no-trip-limit"]["why"]
         golden = document["processes"][0]["golden"]
         assert golden["mel_lengths_t"]["shape"] == [document["point"]["config"]["bs"], 1]
+        assert document["accuracy"]["state"] == "passed"
+        assert set(document["processes"][0]["work"]["decoder_steps"]) == {STOP}
 
 
 def test_files_that_draw_elsewhere_are_held_against_the_distance_between_seeds(
@@ -131,7 +155,7 @@ def test_no_frames_at_all_is_one_clear_line(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
     torch.manual_seed(4)
-    exporter.export(folder, gate(Tacotron2(TINY).eval(), 99.0, 0.0))
+    exporter.export(folder, gate(Tacotron2(TINY).eval(), 99.0))
     done, (document,) = measure(folder, cwd=tmp_path)
     assert done.returncode == 6
     expected = "postnet: nothing to work on: every row of mel_outputs ended at its first step"
@@ -159,7 +183,7 @@ def test_our_graph_and_the_exporters_agree_where_nothing_is_drawn(
     from tests.harness.models.test_graphs import encoded, run  # noqa: PLC0415
 
     torch.manual_seed(4)
-    network, vocoder = gate(Tacotron2(TINY).eval(), -1.0, 30.0), WaveGlow(TINY).eval()
+    network, vocoder = lively(), WaveGlow(TINY).eval()
     weights = {
         key: value.numpy()
         for module in (network, vocoder)
