@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from backends.base import UsageError
+from backends.base import BackendError, UsageError
 
 if TYPE_CHECKING:
     from backends.base import Backend, Work
@@ -103,6 +103,13 @@ def _crop(step: GlueStep, backend: Backend, seed: int) -> Work:
 
     def crop(values: List[Any], iteration: int) -> Any:
         longest = int(lengths(values).max())
+        if longest < 1:
+            raise BackendError(
+                step.stage
+                + ": nothing to work on: every row of "
+                + step.args["tensor"]
+                + " ended at its first step"
+            )
         # Nothing to cut off, the usual case: the handle goes on as it is, without a copy.
         if not on_host and shape(values[slot])[axis] == longest:
             return values[slot]
@@ -121,11 +128,21 @@ def _normal(step: GlueStep, backend: Backend, seed: int) -> Work:
     if dtype != np.float32:
         raise UsageError(f"glue normal before {step.stage}: float32 noise only, asked for {dtype}")
 
-    def normal(values: List[Any], iteration: int) -> Any:
+    def draw(values: List[Any], iteration: int) -> Any:
         generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, iteration])))
-        return place(generator.standard_normal(shape(values), np.float32))
+        return generator.standard_normal(shape(values), np.float32)
 
-    return normal
+    if "scales" not in step.args:
+        return lambda values, iteration: place(draw(values, iteration))
+    trailing = (1,) * (len(step.out.dims) - 2)
+    scales = np.array(step.args["scales"], np.float32).reshape((-1, *trailing))
+
+    def scaled(values: List[Any], iteration: int) -> Any:
+        noise = draw(values, iteration)
+        noise *= scales
+        return place(noise)
+
+    return scaled
 
 
 OPERATIONS: Dict[str, Callable[[GlueStep, Backend, int], Work]] = {

@@ -20,7 +20,6 @@ def _forget_working_folder() -> None:
 def main() -> None:
     """Run the command line and leave with the exit status of docs: never with a traceback."""
     _forget_working_folder()
-    sys.path.append(str(HERE / "plugins"))  # where Hydra looks for hydra_plugins
     from harness.errors import ExitStatus, HarnessError  # noqa: PLC0415 - path first
 
     if len(sys.argv) > 1 and sys.argv[1] == "--version":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import load, outliers
+from harness import accuracy, load, outliers
 from harness.fitness import OLD_DAYS, UNFIT
 from harness.rules import Rules
 from harness.series import WHOLE, Series
@@ -206,13 +206,42 @@ def _explained(document: Document) -> str:
 
 def _limit_hit(document: Document) -> Iterator[Finding]:
     for stage in document["stages"]:
-        key, limit = f"{stage['name']}_steps", stage["step_limit"]
+        model = document["models"].get(stage["name"], {})
+        key, limit = f"{stage['name']}_steps", model.get("step_limit", stage["step_limit"])
         steps = [one for p in document["processes"] for one in p["work"].get(key, ())]
-        if limit is not None and steps and max(steps) >= limit:
+        if limit is None or not steps or max(steps) < limit:
+            continue
+        advice = "check the weights' stop gate, or measure shorter texts"
+        if model.get("unlimited"):
+            yield Finding(
+                "step-limit", "warning", f"{stage['name']} made {max(steps)} steps",
+                f"its file has no limit; engines are built for {limit} frames at most", advice,
+            )  # fmt: skip
+        else:
             yield Finding(
                 "step-limit", "warning", f"{stage['name']} ran into its limit of {limit} steps",
-                "its output was cut there, so its length is not the text's",
-                "check the weights' stop gate, or measure shorter texts",
+                "its output was cut there, so its length is not the text's", advice,
+            )  # fmt: skip
+
+
+def _unlimited(document: Document) -> Iterator[Finding]:
+    for name, model in document["models"].items():
+        if model.get("unlimited"):
+            yield Finding(
+                "no-trip-limit", "notice", f"the Loop of the {name} has no trip limit",
+                f"only its gate ends it; a pass is given {document['method']['loop_limit_s']:g} s",
+                "write the files with python -m harness export to have a limit in steps",
+            )  # fmt: skip
+
+
+def _accuracy(document: Document) -> Iterator[Finding]:
+    record, quant = document.get("accuracy") or {}, document["point"]["config"]["quant"]
+    if accuracy.failed(document):
+        for line in accuracy.lines(record, quant):
+            yield Finding(
+                "accuracy-failed", "error", f"accuracy failed: {line}",
+                "the times are true, but they are those of a network that computes something else",
+                "look at the effective precision; raise the limit only for a reason",
             )  # fmt: skip
 
 
@@ -281,6 +310,8 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _environment,
     _outliers,
     _limit_hit,
+    _unlimited,
+    _accuracy,
     _outputs_differ,
     _targets,
     _generator,

@@ -248,6 +248,84 @@ def _doctor(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.ERROR if warned and asked else ExitStatus.FINE
 
 
+MODELS_DIR = "models"
+"""Where fetch puts checkpoints and export model files unless told otherwise."""
+
+
+def _fetch(arguments: Sequence[str]) -> ExitStatus:
+    """Download the two checkpoints named in conf/fetch.yaml."""
+    from harness import compose, config  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.fetch import Fetcher  # noqa: PLC0415
+
+    own = {"models_dir": (), "file": ("both", "tacotron2", "waveglow")}
+    words = [word for word in arguments if word.split("=", 1)[0] in own]
+    keys = _keys("fetch", words, own)
+    others = [word for word in arguments if word not in words]
+    settings = config.fetch(compose.conf_folder() / "fetch.yaml", others)
+    files = {"tacotron2": settings.tacotron2, "waveglow": settings.waveglow}
+    wanted = files.values() if keys["file"] == "both" else [files[keys["file"]]]
+    folder, console = Path(keys.get("models_dir", MODELS_DIR)), Console()
+    fetcher = Fetcher(folder, settings, console.notice, console.received)
+    for file in wanted:
+        console.say(str(fetcher.fetch(file)))
+    return ExitStatus.FINE
+
+
+EXPORT_KEYS = {
+    "models_dir": (),
+    "model": ("full", "tiny"),
+    "dropout": ("shared", "per_row"),
+    "max_steps": (),
+    "overwrite": ("false", "true"),
+}
+"""The keys of `export` beside checkpoint=; the first choice is the default."""
+
+
+def _export(arguments: Sequence[str]) -> ExitStatus:
+    """Write the model files of NVIDIA's checkpoints."""
+    named = [word for word in arguments if word.startswith("checkpoint=")]
+    keys = _keys("export", [word for word in arguments if word not in named], EXPORT_KEYS)
+    paths = [Path(part) for word in named for part in word.partition("=")[2].split(",") if part]
+    folder = Path(keys.get("models_dir", MODELS_DIR))
+    from harness import export  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.models import sizes  # noqa: PLC0415
+    from harness.models.graphs.tacotron2 import DecodeLength, Dropout  # noqa: PLC0415
+    from harness.models.tacotron2 import MAX_FRAMES  # noqa: PLC0415
+
+    limit = keys.get("max_steps", str(MAX_FRAMES))
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_FRAMES:
+        raise UsageError(f"export: max_steps={limit}: decoder steps, 1 to {MAX_FRAMES}")
+    console = Console()
+    written = export.export(
+        paths or _fetched(folder),
+        folder,
+        sizes=sizes.named(keys["model"]),
+        length=DecodeLength(limit=int(limit), from_text=False),
+        dropout=Dropout(keys["dropout"]),
+        overwrite=keys["overwrite"] == "true",
+        notify=console.notice,
+    )
+    for path in written:
+        console.say(str(path))
+    return ExitStatus.FINE
+
+
+def _fetched(folder: Path) -> list[Path]:
+    from harness import compose, config  # noqa: PLC0415 - only when asked for
+
+    files = config.fetch(compose.conf_folder() / "fetch.yaml", ())
+    paths = [folder / name for name in (files.tacotron2.name, files.waveglow.name)]
+    found = [path for path in paths if path.exists()]
+    if not found:
+        raise UsageError(
+            f"export: neither {' nor '.join(map(str, paths))} is there; name a file with "
+            f"checkpoint=PATH, or download both: python -m harness fetch models_dir={folder}"
+        )
+    return found
+
+
 def _selfcheck(arguments: Sequence[str]) -> ExitStatus:
     """Measure what this machine can tell apart: A/A, power, smallest detectable effect."""
     from harness import fitness, selfcheck  # noqa: PLC0415 - only when asked for
@@ -428,6 +506,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "clean": _clean,
     "compare": _compare,
     "doctor": _doctor,
+    "export": _export,
+    "fetch": _fetch,
     "history": _history,
     "report": _report,
     "selfcheck": _selfcheck,

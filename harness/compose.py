@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 HERE = Path(__file__).resolve().parent
+PLUGINS = str(HERE / "plugins")
+"""Where Hydra finds our `hydra_plugins`; it looks once, when it first composes."""
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
 NOISE = ("object_type", "reference_type", "provider=", "Set the env", "See https:")
 
 
@@ -55,7 +59,7 @@ SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
 )
 """What Hydra says, recognised by a pattern, and how the harness says it."""
 
-GROUPS = ("backend", "model", "measure", "scenario", "experiment")
+GROUPS = ("backend", "model", "measure", "scenario", "accuracy", "experiment")
 HELP = """\
 harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
 
@@ -65,6 +69,8 @@ usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a
        python -m harness compare DIR             the same on a sweep measured with baseline=
        python -m harness baseline save NAME DIR  keep a sweep's results under a name
        python -m harness verify DIR              compute a sweep's summaries again, check hashes
+       python -m harness fetch                   download NVIDIA's two checkpoints
+       python -m harness export checkpoint=FILE  checkpoints -> the ONNX files of a models_dir
        python -m harness slo slo_ms=N [key=value ...]  the request rate that keeps a limit
        python -m harness selfcheck               what this machine can tell apart: A/A, power
        python -m harness history [DIR...]        a metric over time: table, trend, change points

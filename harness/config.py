@@ -5,9 +5,11 @@ The only user of OmegaConf. A key that is not declared here is an error, never i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -18,13 +20,15 @@ from harness.rules import Rules
 from harness.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
 LEAST_IL = 4
 LARGEST_IL = 256
 LARGEST_BS = 1024
 LEAST_SERVED_S = 60.0
 """A schedule of requests is at least so long (measurement method, section 10)."""
+LARGEST_SIGMA = 2.0
 LEAST_STRICT_PROCESSES = 5
 """Below it, sequential intervals miss too often (measurement method, section 5)."""
 
@@ -38,6 +42,13 @@ class Quant(StrEnum):
     qint8_mixed_float16 = "qint8_mixed_float16"
     qint16_mixed_float32 = "qint16_mixed_float32"
     qint16_mixed_float16 = "qint16_mixed_float16"
+
+
+class Dropout(StrEnum):
+    """Whether the rows of a batch share the prenet's dropout mask."""
+
+    shared = "shared"
+    per_row = "per_row"
 
 
 class Profile(StrEnum):
@@ -102,6 +113,8 @@ class Measure:
     """No process starts while the hottest sensor shows more; null: no such gate."""
     temperature_wait_s: float = 300.0
     """Most seconds to wait at that gate; then the point is timed out."""
+    loop_limit_s: float = 120.0
+    """Most seconds for one pass when the decoder's Loop has no trip limit of its own."""
     target_half_width: float = 0.01
     """Relative half-width of mean and throughput at which a point may stop early."""
     percentile_width: float = 0.05
@@ -138,14 +151,18 @@ class Measure:
             yield f"warmup_iters={self.warmup_iters}: must be 0 or more"
         if self.num_iters < 1:
             yield f"num_iters={self.num_iters}: must be at least 1"
-        if self.time_limit_s is not None and self.time_limit_s <= 0:
-            yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
         yield from self.rules.problems()
         yield from self._precision_problems()
-        if self.call_timeout_s <= 0:
-            yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
-        if self.point_timeout_s is not None and self.point_timeout_s <= 0:
-            yield f"measure.point_timeout_s={self.point_timeout_s}: must be above 0, or null"
+        yield from self._time_problems()
+
+    def _time_problems(self) -> Iterator[str]:
+        for name in ("call_timeout_s", "loop_limit_s"):
+            if getattr(self, name) <= 0:
+                yield f"measure.{name}={getattr(self, name)}: must be above 0"
+        for name in ("time_limit_s", "point_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                yield f"measure.{name}={value}: must be above 0, or null for none"
         for name in ("cool_down_s", "temperature_wait_s"):
             if getattr(self, name) < 0:
                 yield f"measure.{name}={getattr(self, name)}: must be 0 or more"
@@ -209,6 +226,35 @@ class Scenario:
 
 
 @dataclass
+class Limits:
+    """The largest distances from the float32 reference that pass; null: not limited."""
+
+    frames: float | None = None
+    """Mel frames by which the length of any row may differ."""
+    steps: float | None = None
+    mel_db: float | None = None
+    audio_db: float | None = None
+
+
+@dataclass
+class Accuracy:
+    """Whether a point's outputs are held against the reference, and the limits of each mode."""
+
+    check: bool = True
+    force_float32: Limits = field(default_factory=Limits)
+    force_float16: Limits = field(default_factory=Limits)
+    qint8_mixed_float32: Limits = field(default_factory=Limits)
+    qint8_mixed_float16: Limits = field(default_factory=Limits)
+    qint16_mixed_float32: Limits = field(default_factory=Limits)
+    qint16_mixed_float16: Limits = field(default_factory=Limits)
+
+    def limits(self, quant: Quant) -> dict[str, float | None]:
+        """Return the limits of a mode by distance."""
+        found: dict[str, float | None] = asdict(getattr(self, quant.value))
+        return found
+
+
+@dataclass
 class Config:
     """One point and how to measure it: every key of the command line."""
 
@@ -219,14 +265,23 @@ class Config:
     """Input length: the benchmark sentence is cut after this many characters."""
     waveglow: bool = False
     """Run the vocoder too; without it, it is neither loaded nor needed."""
+    wav: bool = False
+    """Write the audio of a point's seeded first pass, one WAV an utterance; needs waveglow=true."""
     backend: dict[str, Any] = field(default_factory=dict)
     model: Model = field(default_factory=Model)
     measure: Measure = field(default_factory=Measure)
     scenario: Scenario = field(default_factory=Scenario)
+    accuracy: Accuracy = field(default_factory=Accuracy)
     devices: list[str] = field(default_factory=lambda: ["0"])
     """Device numbers; each is measured by a worker of its own."""
     models_dir: str | None = None
     """Folder of ONNX files to measure as they are; null: synthetic weights from the cache."""
+    dropout: Dropout | None = None
+    """Prenet dropout: one mask for the batch (shared, as the original exports) or per_row; null:
+    shared, or what the files of models_dir do, which alone decide there."""
+    sigma: float | None = None
+    """Standard deviation of the vocoder's noise on all channels; null: what the exporter's graph
+    does with unit noise, which is 0.9 for the first four channels and 1 for the other four."""
     seed: int = 1234
     """Seeds the synthetic weights, the prenet's dropout and the vocoder's noise."""
     warmup_iters: int | None = None
@@ -272,16 +327,90 @@ class Config:
                 f"il={self.il}: the input length must be {LEAST_IL} to {LARGEST_IL} characters, "
                 "the range the pipeline is built for"
             )
+        if self.seed < 0:
+            yield f"seed={self.seed}: must be 0 or more"
+        yield from self._session_problems()
+        yield from self._output_problems()
+
+    def _session_problems(self) -> Iterator[str]:
         if self.repeat < 1:
             yield f"repeat={self.repeat}: must be at least 1"
         if self.budget is not None and parse_duration(self.budget) is None:
             yield f"budget={self.budget}: a time such as 90s, 30m or 1h30m"
-        if self.seed < 0:
-            yield f"seed={self.seed}: must be 0 or more"
         if not self.devices:
             yield "devices=[]: name at least one device, such as devices=0"
         if len(set(self.devices)) < len(self.devices):
             yield f"devices={','.join(self.devices)}: a device is named twice"
+
+    def _output_problems(self) -> Iterator[str]:
+        if self.dropout is not None and self.models_dir is not None:
+            yield (
+                f"dropout={self.dropout.value}: the files of models_dir decide that; write them "
+                f"with python -m harness export dropout={self.dropout.value}"
+            )
+        if self.wav and not self.waveglow:
+            yield "wav=true: there is no audio without the vocoder; add waveglow=true"
+        if self.sigma is not None and not 0 <= self.sigma <= LARGEST_SIGMA:
+            yield f"sigma={self.sigma}: a standard deviation from 0 to {LARGEST_SIGMA}, or null"
+
+
+@dataclass
+class Download:
+    """One file to fetch."""
+
+    url: str = MISSING
+    sha256: str | None = None
+    """What the file must have; null: not checked."""
+    bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name: the last part of the address."""
+        return unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
+
+
+@dataclass
+class Fetch:
+    """What `fetch` downloads and how patiently: the keys of conf/fetch.yaml."""
+
+    tacotron2: Download = field(default_factory=Download)
+    waveglow: Download = field(default_factory=Download)
+    attempts: int = 6
+    backoff_s: float = 1.0
+    timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        for network in ("tacotron2", "waveglow"):
+            file: Download = getattr(self, network)
+            if not re.fullmatch(r"https?://[^/]+/.*", file.url) or not file.name.strip("."):
+                yield f"{network}.url={file.url}: an http or https address that ends in a file name"
+            if file.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", file.sha256):
+                yield f"{network}.sha256={file.sha256}: 64 hexadecimal digits, or null"
+        if self.attempts < 1:
+            yield f"attempts={self.attempts}: must be at least 1"
+        if self.timeout_s <= 0 or self.backoff_s < 0:
+            yield f"timeout_s={self.timeout_s} backoff_s={self.backoff_s}: seconds above 0"
+
+
+def fetch(file: Path, words: Sequence[str]) -> Fetch:
+    """Return the downloads of a configuration file, changed by key=value words.
+
+    Raises:
+        UsageError: a key is unknown or a value wrong.
+    """
+    try:
+        composed = OmegaConf.merge(
+            OmegaConf.structured(Fetch), OmegaConf.load(file), OmegaConf.from_dotlist(list(words))
+        )
+        made = OmegaConf.to_object(composed)
+    except (ValueError, OmegaConfBaseException) as error:
+        raise UsageError(f"fetch: {str(error).splitlines()[0]}") from error
+    assert isinstance(made, Fetch)  # noqa: S101 - merged onto that schema
+    return made
 
 
 def register() -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from harness import accuracy
 from harness.metrics import CL
 from harness.precision import precision_text
 from harness.units import duration, quantity, seconds, size
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
+BAR = 30
 PLAIN_EVERY_S = 10.0
 """Without a terminal a line is written on a change of phase, and at most this often otherwise."""
 
@@ -78,9 +80,17 @@ class Console:
         """Show which point is being worked on, the stage of work, and the time left."""
         left = "" if left_s is None else f", about {duration(left_s)} left"
         line = f"point {number} of {total}  {name}  {phase}{left}"
+        self._show(line, f"{number} {phase.split(maxsplit=1)[0]}")
+
+    def received(self, name: str, have: int, total: int | None) -> None:
+        """Show how much of a file has been received."""
+        share = "" if not total else f" of {total / 1e6:,.1f} MB  {_bar(have / total)}"
+        self._show(f"{name}  {have / 1e6:,.1f}{share or ' MB'}", name)
+
+    def _show(self, line: str, word: str) -> None:
+        """Show a line that passes; `word` changes where a log should hold one more line."""
         at = time.monotonic()
         kind, then = self._last
-        word = f"{number} {phase.split(maxsplit=1)[0]}"
         if self._live:
             if at - then >= REFRESH_S or kind != word:
                 self._err.write(f"\r\x1b[2K{line}")
@@ -106,8 +116,11 @@ class Console:
             self.say(f"      nothing measured; {document['weights']['label']}")
             return
         ok = "" if state == "ok" else f"   {state}: {reason}"
+        ok += "   accuracy failed" * accuracy.failed(document)
         self.say(f"{head}   {_headline(document)}{ok}")
         self.say(f"      {_stages(document)}")
+        for line in _accuracy(document):
+            self.say(f"      {line}")
 
     def table(self, documents: Sequence[Mapping[str, Any]]) -> None:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
@@ -153,6 +166,20 @@ def _planned(number: int, row: Forecast) -> list[str]:
     side = row.planned.side.value
     name = row.planned.point.name if side == "candidate" else f"{side}: {row.planned.point.name}"
     return [f"{number}.", name, row.planned.point.id, *cells, row.fate]
+
+
+def _bar(share: float) -> str:
+    done = round(min(1.0, share) * BAR)
+    return f"[{'#' * done}{'.' * (BAR - done)}] {share:4.0%}"
+
+
+def _accuracy(document: Mapping[str, Any]) -> Iterator[str]:
+    record = document.get("accuracy") or {}
+    if accuracy.failed(document):
+        for line in accuracy.lines(record, document["point"]["config"]["quant"]):
+            yield f"accuracy failed: {line}"
+    elif record.get("state") == "not checked" and record["reason"]:
+        yield f"accuracy not checked: {record['reason']}"
 
 
 def _settings(document: Mapping[str, Any]) -> str:

@@ -64,6 +64,24 @@ class Job:
     scenario: Scenario
     artefacts: str
     """What the plan calls the compiled form of the models."""
+    hop_samples: int = 0
+    """Audio samples of one mel frame."""
+
+    @property
+    def golden_file(self) -> Path:
+        """Where the first process leaves the outputs of its seeded first pass."""
+        return self.folder / f"golden-{self.slug}.npz"
+
+    @property
+    def unlimited(self) -> list[str]:
+        """Stages whose Loop has no trip limit: nothing but their gate ends them."""
+        return [one["name"] for one in self.plan["stages"] if one["model"].get("unlimited")]
+
+    def patience_s(self, passes: int = 1) -> float:
+        """Return the most seconds for an answer that takes some passes through the pipeline."""
+        if not self.unlimited:
+            return self.measure.call_timeout_s
+        return min(self.measure.call_timeout_s, passes * self.measure.loop_limit_s)
 
     @property
     def slug(self) -> str:
@@ -152,7 +170,7 @@ def run_process(
                 _serve(worker, job, outcome, progress)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
-        outcome.state, outcome.reason = "timeout", str(error)
+        outcome.state, outcome.reason = "timeout", str(error) + _endless(job)
     except WorkerError as error:
         outcome.state = "skipped" if error.kind == "unsupported" else "failed"
         outcome.reason = str(error)
@@ -165,8 +183,17 @@ def run_process(
     return outcome
 
 
+def _endless(job: Job) -> str:
+    if not job.unlimited:
+        return ""
+    return (
+        f"; the Loop of the {', '.join(job.unlimited)} has no trip limit and may never end; raise "
+        "measure.loop_limit_s, or write the files with python -m harness export"
+    )
+
+
 def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
-    record, patience = outcome.record, job.measure.call_timeout_s
+    record, patience = outcome.record, job.patience_s()
     record["pid"] = worker.greeting.get("pid", worker.pid)
     record["interpreter"] = f"{worker.greeting['implementation']} {worker.greeting['python']}"
     record["start_ns"] = worker.start_ns
@@ -204,7 +231,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         "overhead", patience, stages=len(job.plan["stages"]), count=OVERHEAD_ITERATIONS
     )
     progress.tell("first pass")
-    golden_file = job.folder / f"golden-{job.slug}.npz" if record["index"] == 1 else None
+    golden_file = job.golden_file if record["index"] == 1 else None
     inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",
@@ -214,7 +241,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         path=None if golden_file is None else str(golden_file),
     )
     record["first_ns"] = golden["first_ns"]
-    record["golden"] = golden["outputs"]
+    record["golden"], record["golden_sizes"] = golden["outputs"], golden["sizes"]
     broken = [name for name, facts in golden["outputs"].items() if not facts["finite"]]
     if broken:
         raise WorkerError(f"output check failed: {', '.join(broken)} holds NaN or infinity")
@@ -238,7 +265,7 @@ def _iterate(
         count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
         answer = worker.ask(
             "run",
-            job.measure.call_timeout_s,
+            job.patience_s(count),
             inputs=inputs,
             count=count,
             start=done,

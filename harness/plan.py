@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import store
+from harness.config import Dropout
 from harness.errors import UsageError, WorkerError
 from harness.measure import Job
 from harness.models import tacotron2, text
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from harness.models.pipeline import Pipeline
 
 PROBE_TIMEOUT_S = 120.0
+REFERENCE_BACKEND = "onnxruntime"
+"""What accuracy is held against runs there."""
 
 
 class Side(StrEnum):
@@ -50,6 +53,8 @@ class PlannedPoint:
     probe: Mapping[str, Any]
     skip: str | None
     side: Side = Side.CANDIDATE
+    exact_plan: Mapping[str, Any] | None = None
+    """The same pipeline on the float32 models: what accuracy is held against; None: nothing is."""
 
     @property
     def place(self) -> str:
@@ -92,6 +97,19 @@ class PlannedPoint:
             artefacts=self.artefacts,
             measure=config.measure,
             scenario=config.scenario,
+            hop_samples=self.pipeline.audio.hop_samples,
+        )
+
+    @property
+    def same_draws(self) -> bool:
+        """Whether the point draws the random numbers of the float32 reference.
+
+        onnxruntime seeds a random operator by its place in the graph. Our graphs draw first, so
+        that rounding nodes move nothing; files of others may not.
+        """
+        return self.config.backend["name"] == REFERENCE_BACKEND and (
+            self.weights["kind"] in {"synthetic", "checkpoint"}
+            or all(model["form"] == "float32" for model in self.models.values())
         )
 
     def prepare(self) -> tuple[dict[str, Any], int]:
@@ -107,6 +125,10 @@ class PlannedPoint:
             "sequences": batch.ids.tolist(),
             "sequence_lengths": batch.lengths.tolist(),
         }, took
+
+    def order(self) -> list[int]:
+        """Return the place of each row of the batch in the text: rows are sorted by length."""
+        return [int(one) for one in text.benchmark_batch(self.config.il, self.config.bs).order]
 
     def _outputs(self) -> tuple[str, ...]:
         lengths = {items.lengths for items in self.pipeline.items}
@@ -128,6 +150,7 @@ class Planner:
         self.notify = notify
         self._probes: dict[str, Mapping[str, Any]] = {}
         self._models: dict[str, store.ResolvedModels] = {}
+        self._said: set[str] = set()
 
     def plan(self, configs: Sequence[Config]) -> list[PlannedPoint]:
         """Return the points in order, each once.
@@ -144,7 +167,7 @@ class Planner:
         return list(planned.values())
 
     def _point(self, config: Config) -> PlannedPoint:
-        full = tacotron2.build(config.model.name)
+        full = tacotron2.build(config.model.name, sigma=config.sigma)
         pipeline = full if config.waveglow else full.without_vocoder()
         probe = self._probe(config)
         skip, form = self._form(config, probe)
@@ -153,6 +176,8 @@ class Planner:
             name: store.in_form(model, form, self.notify) if skip is None else model
             for name, model in resolved.models.items()
         }
+        if config.bs > 1:
+            models = {name: self._batched(model, config.bs) for name, model in models.items()}
         point = make_point(
             config,
             pipeline=pipeline.name,
@@ -160,8 +185,31 @@ class Planner:
             models={name: str(model["sha256"]) for name, model in resolved.models.items()},
         )
         return PlannedPoint(
-            point, config, pipeline, pipeline.plan(models), models, resolved.weights, probe, skip
+            point,
+            config,
+            pipeline,
+            pipeline.plan(models),
+            models,
+            resolved.weights,
+            probe,
+            skip,
+            exact_plan=pipeline.plan(resolved.models),
         )
+
+    def _batched(self, model: Mapping[str, Any], rows: int) -> Mapping[str, Any]:
+        """Leave out a single step whose batch axis is fixed, and say so."""
+        fixed = model.get("step_fixed")
+        if not fixed:
+            return model
+        line = (
+            f"{Path(model['step_path']).name}: the batch of {', '.join(fixed)} is fixed, so it "
+            f"cannot run bs={rows}; a backend that steps the decoder needs it exported again with "
+            "a dynamic batch on every input (python -m harness export writes it so)"
+        )
+        if line not in self._said:
+            self._said.add(line)
+            self.notify(line)
+        return {**model, "step_path": None}
 
     def _form(self, config: Config, probe: Mapping[str, Any]) -> tuple[str | None, str]:
         if not probe["available"]:
@@ -199,13 +247,16 @@ class Planner:
         return probe
 
     def _resolve(self, config: Config, pipeline: Pipeline) -> store.ResolvedModels:
-        key = repr((config.model.name, config.models_dir, config.seed, config.waveglow))
+        key = repr(
+            (config.model.name, config.models_dir, config.seed, config.waveglow, config.dropout)
+        )
         if key not in self._models:
             self._models[key] = store.resolve_models(
                 pipeline,
                 model=config.model.name,
                 models_dir=None if config.models_dir is None else Path(config.models_dir),
                 seed=config.seed,
+                per_row=config.dropout is Dropout.per_row,
                 notify=self.notify,
             )
         return self._models[key]

@@ -40,6 +40,10 @@ def name_of(config: Config) -> str:
         parts.append("waveglow")
     if config.model.name != "full":
         parts.append(config.model.name)
+    if config.dropout is not None:
+        parts.append(config.dropout.value)
+    if config.sigma is not None:
+        parts.append(f"sigma{config.sigma:g}")
     if config.seed != DEFAULT_SEED:
         parts.append(f"seed{config.seed}")
     if config.devices != ["0"]:
@@ -96,5 +100,7 @@ def make_point(
             "scenario": config.scenario.fact(),
             "sync": SYNC,
             "models": dict(models),
+            # Named only where it was chosen, so that ids of points without it stay what they were.
+            **({} if config.sigma is None else {"sigma": config.sigma}),
         },
     )

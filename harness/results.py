@@ -34,8 +34,9 @@ SCHEMA = {"name": "harness.trial", "major": 1, "minor": 0}
 COMPRESS_FROM = 2000
 """Iterations in a trial from which its file is compressed."""
 COLUMNS = (
-    "point_id", "point", "status", "reason", "weights", "backend", "device", "quant", "effective",
-    "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s", "mean_lo_s",
+    "point_id", "point", "status", "reason", "accuracy", "weights", "backend", "device", "quant",
+    "effective", "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s",
+    "mean_lo_s",
     "mean_hi_s", *(f"p{p}_s" for p in PERCENTILES), "max_s", *(f"cl{p}_s" for p in CL),
     "items_per_s", "items_per_s_lo", "items_per_s_hi", "items_padded_per_s", "rtf", "x_realtime",
     "grade", "trial_id",
@@ -263,6 +264,7 @@ def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         "point": document["point"]["name"],
         "status": status["state"],
         "reason": status["reason"],
+        "accuracy": (document.get("accuracy") or {}).get("state"),
         "weights": document["weights"]["label"],
         "backend": config["backend"]["name"],
         "device": ",".join(config["devices"]),

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.models import forms, supplied, synthetic
+from harness.models import checkpoint, forms, supplied, synthetic
+from harness.models.graphs.tacotron2 import Dropout
+from harness.models.synthetic import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +53,13 @@ def sha256(path: Path) -> str:
 
 
 def resolve_models(
-    pipeline: Pipeline, *, model: str, models_dir: Path | None, seed: int, notify: Notify
+    pipeline: Pipeline,
+    *,
+    model: str,
+    models_dir: Path | None,
+    seed: int,
+    notify: Notify,
+    per_row: bool = False,
 ) -> ResolvedModels:
     """Return the model file of each stage that runs.
 
@@ -64,12 +72,14 @@ def resolve_models(
         models_dir: the user's folder.
         seed: of the synthetic weights.
         notify: told what takes time, and what a reader should know.
+        per_row: synthetic decoders draw a dropout mask for every row of the batch.
 
     Raises:
         UsageError: the folder is missing, unreadable or incomplete, or a file breaks the contract.
     """
     if models_dir is None:
-        return _synthetic(pipeline, model, cache_folder() / "models", seed, notify)
+        recipe = Recipe(model, seed, Dropout.PER_ROW if per_row else Dropout.SHARED)
+        return _synthetic(pipeline, recipe, cache_folder() / "models", notify)
     present = _present(pipeline, models_dir)
     missing = [name for name in pipeline.models() if name not in present]
     if present and missing:
@@ -78,12 +88,29 @@ def resolve_models(
             "add the missing files, or name an empty folder to have synthetic ones written"
         )
     if not present:
+        _no_checkpoints(models_dir)
         notify(f"models_dir={models_dir} holds no models: synthetic weights are kept there")
-        return _synthetic(pipeline, model, models_dir, seed, notify)
-    about = {
+        return _synthetic(pipeline, Recipe(model, seed), models_dir, notify)
+    facts = {
         stage.name: supplied.check(models_dir / stage.model, stage) for stage in pipeline.stages
     }
-    return ResolvedModels(_described(pipeline, models_dir), supplied.weights_of(about))
+    models = {
+        name: model | facts[name].as_model()
+        for name, model in _described(pipeline, models_dir).items()
+    }
+    about = {name: one.metadata for name, one in facts.items()}
+    return ResolvedModels(models, supplied.weights_of(about))
+
+
+def _no_checkpoints(folder: Path) -> None:
+    """Refuse to write synthetic weights beside real ones."""
+    found = sorted(path.name for path in folder.iterdir() if checkpoint.looks_like_one(path))
+    if found:
+        raise UsageError(
+            f"models_dir={folder} holds checkpoints ({', '.join(found)}) but no model files; write "
+            f"them first: python -m harness export models_dir={folder} "
+            f"checkpoint={','.join(str(folder / name) for name in found)}"
+        )
 
 
 def _present(pipeline: Pipeline, folder: Path) -> list[str]:
@@ -119,21 +146,19 @@ def _described(
     return models
 
 
-def _synthetic(
-    pipeline: Pipeline, model: str, root: Path, seed: int, notify: Notify
-) -> ResolvedModels:
-    folder = root / synthetic.recipe(model, seed)
-    label = synthetic.label(seed)
+def _synthetic(pipeline: Pipeline, recipe: Recipe, root: Path, notify: Notify) -> ResolvedModels:
+    folder = root / recipe.name
+    label = synthetic.label(recipe.seed)
     hashes = _whole(folder, pipeline.models()) if folder.exists() else None
     if folder.exists() and hashes is None:
         notify(f"{folder} does not match its manifest: written again")
         shutil.rmtree(folder)
     if hashes is None:
-        _write(folder, model, seed, notify)
+        _write(folder, recipe, notify)
         hashes = _whole(folder, pipeline.models())
         if hashes is None:
             raise UsageError(f"{folder}: files change while they are used; is the disk sound?")
-    weights = {"kind": "synthetic", "seed": seed, "label": label}
+    weights = {"kind": "synthetic", "seed": recipe.seed, "label": label}
     return ResolvedModels(_described(pipeline, folder, hashes), weights)
 
 
@@ -147,13 +172,13 @@ def _whole(folder: Path, names: tuple[str, ...]) -> dict[str, str] | None:
     return found if all(manifest.get(name) == digest for name, digest in found.items()) else None
 
 
-def _write(folder: Path, model: str, seed: int, notify: Notify) -> None:
+def _write(folder: Path, recipe: Recipe, notify: Notify) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as temporary:
             made = Path(temporary, "models")
             made.mkdir()
-            synthetic.write(made, model, seed, notify)
+            recipe.write(made, notify)
             hashes = {path.name: sha256(path) for path in sorted(made.iterdir())}
             (made / MANIFEST).write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
             if not folder.exists():

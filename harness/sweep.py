@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness import cooling, environment, measure, results, resume, stopping
+from harness import accuracy, cooling, environment, measure, results, resume, stopping
 from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
@@ -61,6 +61,8 @@ class Sweep:
             for number, planned in enumerate(points, 1)
         ]
         self._parts: dict[int, results.SummaryPart] = {}
+        self._inaccurate = False
+        """Some point's outputs are too far from the reference's."""
 
     def run(self) -> ExitStatus:
         """Measure every point; return the exit status. No point's failure ends the sweep.
@@ -118,6 +120,7 @@ class Sweep:
             return
         if document is not None:
             self._parts[point.number] = results.summary_part(document)
+            self._inaccurate |= accuracy.failed(document)
         elif point.planned.skip:
             self._end(point, "skipped", point.planned.skip)
         elif point.finished:  # killed after the process that failed, before its result
@@ -245,6 +248,9 @@ class Sweep:
     def _end(self, point: Trial, state: str, reason: str | None) -> None:
         point.state, point.reason = state, reason
         point.stop_reason = point.stop_reason or ("aborted" if state != "skipped" else None)
+        if state == "ok":
+            point.hold_against_reference()
+            point.write_audio()
         document = point.document(self.session.command)
         try:
             point.folder.mkdir(parents=True, exist_ok=True)
@@ -255,6 +261,7 @@ class Sweep:
             document = point.document(self.session.command)
         self.console.point(point.number, len(self.points), document)
         self._parts[point.number] = results.summary_part(document)
+        self._inaccurate |= accuracy.failed(document)
         try:
             self.write_summary()
             self.session.point(document)
@@ -313,6 +320,8 @@ class Sweep:
             statuses.add(ExitStatus.INTERRUPTED)
         if {"failed", "timeout", "interrupted"} & set(states):  # interrupted: by the budget
             statuses.add(ExitStatus.POINTS_FAILED)
+        if self._inaccurate:
+            statuses.add(ExitStatus.ACCURACY_FAILED)
         if all(state == "skipped" for state in states):
             statuses.add(ExitStatus.NOTHING_MEASURED)
         return ExitStatus.worst(statuses)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, fitness, results, stopping
+from harness import accuracy, environment, fitness, reference, results, stopping, wav
 from harness.journal import Journal
 from harness.series import Series
 
@@ -60,6 +60,10 @@ class Trial:
     started: dict[str, Any] = field(default_factory=now)
     session: int = 0
     """Number of this session among those that measured the trial, from 1; 0: not begun yet."""
+    wav: dict[str, Any] | None = None
+    """The audio files written, and what writing took; None: not asked for."""
+    accuracy: dict[str, Any] | None = None
+    """How far the outputs are from the reference's; None: nobody looked."""
 
     @property
     def finished(self) -> bool:
@@ -156,6 +160,31 @@ class Trial:
             job.measure = replace(job.measure, num_iters=self.plan.iterations)
         return job
 
+    def write_audio(self) -> None:
+        """Write one WAV per utterance where that was asked for; never inside a timed span."""
+        planned, job = self.planned, self.job()
+        if planned.config.wav and not self.settings.get("virtual_clock"):
+            self.wav = wav.write(job.golden_file, planned.order(), planned.pipeline.audio, job.slug)
+
+    def hold_against_reference(self) -> None:
+        """Compare the outputs of the first process with the float32 reference's."""
+        planned, job = self.planned, self.job()
+        settings = planned.config.accuracy
+        if not settings.check:
+            self.accuracy = accuracy.not_checked("accuracy.check=false")
+        elif planned.exact_plan is None:
+            self.accuracy = accuracy.not_checked("this workload has no reference")
+        elif self.settings.get("virtual_clock"):
+            self.accuracy = accuracy.not_checked("a scripted backend computes no outputs")
+        else:
+            self.accuracy = reference.check(
+                job,
+                planned.exact_plan,
+                settings.limits(planned.config.quant),
+                self.processes[0],
+                same_draws=planned.same_draws,
+            )
+
     def _series(self, processes: list[dict[str, Any]]) -> Series:
         """Return the steady samples of processes."""
         assessed = results.assessed(self._method(), processes)
@@ -210,6 +239,8 @@ class Trial:
                     "config": dict(planned.point.facts),
                 },
                 "status": {"state": self.state, "reason": self.reason},
+                "accuracy": self.accuracy or accuracy.not_checked("the point did not end well"),
+                "wav": self.wav,
                 "weights": dict(planned.weights),
                 "started": self.started,
                 "ended": now(),

@@ -268,6 +268,8 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
 
 def state_cell(point: PointView) -> Cell:
     """Return a point's status with its reason."""
+    if point.accuracy_failed:
+        return Cell("accuracy failed", "accuracy failed", plain(point.state), style="state-failed")
     return Cell(point.state, point.state, plain(point.reason or ""), style=f"state-{point.state}")
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from harness import accuracy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -106,6 +108,11 @@ class PointView:
         """Why the state is not ok."""
         reason = (self.document.get("status") or {}).get("reason")
         return None if reason is None else str(reason)
+
+    @property
+    def accuracy_failed(self) -> bool:
+        """Whether the outputs were too far from the float32 reference's."""
+        return accuracy.failed(self.document)
 
     @property
     def backend(self) -> str:

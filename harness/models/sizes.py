@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+FIRST_SIGMA = 0.9
+"""What the exporter bakes into WaveGlow's graph: a factor of the first noise channels alone."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Sizes of every layer; the defaults are NVIDIA's (NVIDIA/TensorRT 22.03, demo/Tacotron2)."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.models.synthetic import SEED_KEY, WEIGHTS_KEY, label
+from harness.models.graphs.files import LABEL_KEY, STEP_LIMIT_KEY, WEIGHTS_KEY
+from harness.models.synthetic import SEED_KEY, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +34,7 @@ def _load(path: Path) -> Any:
         model = onnx.load(path, load_external_data=False)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except DecodeError as error:
+    except (DecodeError, ValueError) as error:
         raise UsageError(
             f"{path}: {size:,} bytes that are not a whole ONNX model (truncated, or another kind "
             "of file); copy or export it again"
@@ -48,8 +50,9 @@ def _declared(values: Iterable[Any]) -> dict[str, tuple[int, str]]:
     found = {}
     for value in values:
         kind = value.type.tensor_type
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name if kind.elem_type else "?"
-        found[value.name] = (len(kind.shape.dim), dtype)
+        known = kind.elem_type in helper.get_all_tensor_dtypes() and kind.elem_type
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name if known else "no known type"
+        found[_plain(value.name)] = (len(kind.shape.dim), dtype)
     return found
 
 
@@ -74,20 +77,36 @@ def _compare(path: Path, what: str, specs: Iterable[TensorSpec], found: Mapping[
             )
 
 
-def check(path: Path, stage: Stage) -> dict[str, str]:
-    """Check a stage's file against the contract and return its metadata.
+@dataclass(frozen=True)
+class Facts:
+    """What a stage's files say of themselves."""
+
+    metadata: Mapping[str, str]
+    unlimited: bool
+    """A Loop in it has no trip limit: nothing but its gate ends it."""
+    fixed: tuple[str, ...] = ()
+    """Inputs of the single step whose batch is a number, as NVIDIA's exporter leaves them."""
+
+    def as_model(self) -> dict[str, Any]:
+        """Return what the record of a model keeps of it, without what is as it should be."""
+        record: dict[str, Any] = {}
+        if self.unlimited:
+            record["unlimited"] = True
+        if self.fixed:
+            record["step_fixed"] = list(self.fixed)
+        limit = self.metadata.get(STEP_LIMIT_KEY, "")
+        if limit.isdecimal():
+            record["step_limit"] = int(limit)
+        return record
+
+
+def check(path: Path, stage: Stage) -> Facts:
+    """Check a stage's files against the contract and return what they say.
 
     Raises:
         UsageError: the file is unreadable, invalid, or lacks a tensor the stage needs.
     """
-    import onnx  # noqa: PLC0415 - heavy
-
-    model = _load(path)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"{path}: not a valid ONNX model ({first}); export it again") from error
+    model = _valid(path)
     constants = {initializer.name for initializer in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     declared = _declared(inputs)
@@ -100,7 +119,35 @@ def check(path: Path, stage: Stage) -> dict[str, str]:
         )
     needed = [spec for spec in stage.outputs if spec.name != "lens"]
     _compare(path, "output", needed, _declared(model.graph.output))
-    return {prop.key: prop.value for prop in model.metadata_props}
+    unlimited = any(node.op_type == "Loop" and not node.input[0] for node in model.graph.node)
+    step = path.with_name(stage.loop.step_model) if stage.loop else None
+    fixed = _fixed_batch(_valid(step)) if step and step.is_file() else ()
+    return Facts({prop.key: prop.value for prop in model.metadata_props}, unlimited, fixed)
+
+
+def _valid(path: Path) -> Any:
+    import onnx  # noqa: PLC0415 - heavy
+
+    model = _load(path)
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # beside its own error the checker raises those of broken bytes
+        first = _plain(str(error).strip().splitlines()[0])
+        raise UsageError(f"{path}: not a valid ONNX model ({first}); export it again") from error
+    return model
+
+
+def _plain(text: str) -> str:
+    """Return text from a file with whatever does not belong in a line of text escaped."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def _fixed_batch(model: Any) -> tuple[str, ...]:
+    return tuple(
+        value.name
+        for value in model.graph.input
+        if (dims := value.type.tensor_type.shape.dim) and dims[0].HasField("dim_value")
+    )
 
 
 def weights_of(about: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -119,6 +166,9 @@ def weights_of(about: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         kind = "synthetic" if "synthetic" in kinds else "mixed"
         return {"kind": kind, "seed": None, "label": f"partly synthetic weights ({said})"}
     (kind,) = kinds
+    if kind == "checkpoint":
+        said = "; ".join(dict.fromkeys(facts.get(LABEL_KEY, kind) for facts in about.values()))
+        return {"kind": kind, "seed": None, "label": said}
     seeds = {facts.get(SEED_KEY) for facts in about.values()}
     seed = int(next(iter(seeds)) or 0) if len(seeds) == 1 and None not in seeds else None
     name = label(seed) if kind == "synthetic" and seed is not None else f"{kind} weights"

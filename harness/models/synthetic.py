@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.models.graphs import files
+from harness.models.graphs.files import LABEL_KEY, WEIGHTS_KEY
+from harness.models.graphs.tacotron2 import DecodeLength, Dropout
 from harness.models.sizes import BY_NAME
 from harness.models.tacotron2 import MAX_FRAMES
 from harness.models.weights import SyntheticWeights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
-    from harness.models.graphs.builder import GraphBuilder
-    from harness.models.graphs.tacotron2 import DecodeLength
-
-WEIGHTS_KEY = "harness.weights"
 SEED_KEY = "harness.seed"
 
 
@@ -26,58 +26,57 @@ def label(seed: int) -> str:
     return f"synthetic weights (seed {seed})"
 
 
-def recipe(model: str, seed: int) -> str:
-    """Return the name of a set of files: its sizes and a hash of all that decides its bytes.
-
-    The source of the graph and weight writers is part of it, so a changed writer never meets an
-    old file.
-    """
-    folder = Path(__file__).resolve().parent
-    sources = [
-        *(folder / name for name in ("sizes.py", "synthetic.py", "weights.py")),
-        *sorted(folder.glob("graphs/*.py")),
-    ]
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(source.read_bytes())
-    digest.update(json.dumps([BY_NAME[model].as_dict(), seed], sort_keys=True).encode())
-    return f"{model}-{digest.hexdigest()[:16]}"
-
-
-def _metadata(model: str, seed: int) -> Mapping[str, str]:
-    return {
-        WEIGHTS_KEY: "synthetic",
-        SEED_KEY: str(seed),
-        "harness.label": label(seed),
-        "harness.model": model,
-        "harness.decode_length": decode_length().describe(),
-    }
-
-
-def models(model: str, seed: int) -> Iterator[tuple[str, Callable[[], GraphBuilder]]]:
-    """Yield each file's name and what makes its graph, so that one is in memory at a time."""
-    from harness.models.graphs import tacotron2, waveglow  # noqa: PLC0415 - only to write
-
-    sizes, weights = BY_NAME[model], SyntheticWeights(BY_NAME[model], seed)
-    yield "encoder.onnx", lambda: tacotron2.encoder(weights, sizes)
-    yield "decoder.onnx", lambda: tacotron2.decoder(weights, sizes, decode_length())
-    yield "decoder_iter.onnx", lambda: tacotron2.decoder_iter(weights, sizes)
-    yield "postnet.onnx", lambda: tacotron2.postnet(weights, sizes)
-    yield "waveglow.onnx", lambda: waveglow.waveglow(weights, sizes)
-
-
 def decode_length() -> DecodeLength:
     """Return the decode rule of synthetic weights: the text sets the number of steps."""
-    from harness.models.graphs.tacotron2 import DecodeLength  # noqa: PLC0415 - only to write
-
     return DecodeLength(limit=MAX_FRAMES, from_text=True)
 
 
-def write(folder: Path, model: str, seed: int, notify: Callable[[str], None]) -> None:
-    """Write the five files into an existing folder."""
-    import onnx  # noqa: PLC0415 - heavy
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the bytes of a set of files."""
 
-    about = _metadata(model, seed)
-    for name, make in models(model, seed):
-        notify(f"writing {name}: {label(seed)}")
-        onnx.save(make().model(about), folder / name)
+    model: str
+    seed: int
+    dropout: Dropout = Dropout.SHARED
+
+    @property
+    def name(self) -> str:
+        """The name of the set: its sizes and a hash of all that decides its bytes.
+
+        The source of the graph and weight writers is part of it, so a changed writer never meets
+        an old file.
+        """
+        folder = Path(__file__).resolve().parent
+        sources = [
+            *(folder / name for name in ("sizes.py", "synthetic.py", "weights.py")),
+            *sorted(folder.glob("graphs/*.py")),
+        ]
+        digest = hashlib.sha256()
+        for source in sources:
+            digest.update(source.read_bytes())
+        facts = [BY_NAME[self.model].as_dict(), self.seed, self.dropout]
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+        return f"{self.model}-{digest.hexdigest()[:16]}"
+
+    def write(self, folder: Path, notify: Callable[[str], None]) -> None:
+        """Write the five files into an existing folder."""
+        sizes = BY_NAME[self.model]
+        weights = SyntheticWeights(sizes, self.seed)
+        writers = {
+            **files.tacotron2_files(weights, sizes, decode_length(), self.dropout),
+            **files.waveglow_files(weights, sizes),
+        }
+        about = {
+            WEIGHTS_KEY: "synthetic",
+            SEED_KEY: str(self.seed),
+            LABEL_KEY: label(self.seed),
+            "harness.model": self.model,
+            "harness.dropout": self.dropout,
+            "harness.decode_length": decode_length().describe(),
+        }
+        files.save(folder, writers, about, notify)
+
+
+def write(folder: Path, model: str, seed: int, notify: Callable[[str], None]) -> None:
+    """Write the five files, dropout shared by the batch, into an existing folder."""
+    Recipe(model, seed).write(folder, notify)

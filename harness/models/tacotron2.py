@@ -19,13 +19,15 @@ from harness.models.pipeline import (
     Stage,
     TensorSpec,
 )
-from harness.models.sizes import BY_NAME
+from harness.models.sizes import BY_NAME, FIRST_SIGMA
 
 HOP_SAMPLES = 256
 SAMPLING_RATE_HZ = 22_050
 GROUPS_PER_FRAME = 32
 """WaveGlow works on groups of 8 samples: 256 / 8 groups per mel frame."""
 NOISE_CHANNELS = 8
+FIRST_CHANNELS = 4
+"""Noise channels the flows start from; the others come in later."""
 MEL_CHANNELS = 80
 MAX_FRAMES = 1664
 """Largest mel length the original builds its engines for; our decoder loop stops there."""
@@ -41,8 +43,17 @@ class Widths:
     mel: int = MEL_CHANNELS
 
 
-def pipeline(widths: Widths | None = None, *, max_steps: int = MAX_FRAMES) -> Pipeline:
-    """Return the pipeline for the given widths (full size by default)."""
+def pipeline(
+    widths: Widths | None = None, *, max_steps: int = MAX_FRAMES, sigma: float | None = None
+) -> Pipeline:
+    """Return the pipeline for the given widths (full size by default).
+
+    Args:
+        widths: of the tensors between stages.
+        max_steps: most decoder steps.
+        sigma: standard deviation of the vocoder's noise on all channels; None feeds unit noise,
+            which the graph makes 0.9 on the first channels and leaves at 1 on the others.
+    """
     w = widths or Widths()
     memory = (
         TensorSpec("memory", ("batch", "text", w.encoder)),
@@ -118,7 +129,7 @@ def pipeline(widths: Widths | None = None, *, max_steps: int = MAX_FRAMES) -> Pi
                 produces="audio_samples",
                 glue=(
                     Glue("unsqueeze", mel, {"tensor": "mel_outputs_postnet", "axis": 3}),
-                    Glue("normal", noise),
+                    Glue("normal", noise, _noise(sigma)),
                 ),
             ),
         ),
@@ -143,7 +154,14 @@ def pipeline(widths: Widths | None = None, *, max_steps: int = MAX_FRAMES) -> Pi
     )
 
 
-def build(model: str) -> Pipeline:
+def _noise(sigma: float | None) -> dict[str, list[float]]:
+    if sigma is None:
+        return {}
+    later = NOISE_CHANNELS - FIRST_CHANNELS
+    return {"scales": [sigma / FIRST_SIGMA] * FIRST_CHANNELS + [sigma] * later}
+
+
+def build(model: str, *, sigma: float | None = None) -> Pipeline:
     """Return the pipeline of a model size: "full" or "tiny".
 
     Raises:
@@ -151,5 +169,6 @@ def build(model: str) -> Pipeline:
     """
     sizes = BY_NAME[model]
     return pipeline(
-        Widths(encoder=sizes.encoder, attention=sizes.attention, rnn=sizes.rnn, mel=sizes.mel)
+        Widths(encoder=sizes.encoder, attention=sizes.attention, rnn=sizes.rnn, mel=sizes.mel),
+        sigma=sigma,
     )

@@ -13,7 +13,6 @@ from harness.errors import UsageError
 @pytest.fixture(autouse=True)
 def _plugins_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["harness"])
-    monkeypatch.syspath_prepend(str(compose.HERE / "plugins"))
 
 
 def test_the_defaults_are_the_originals_published_run() -> None:

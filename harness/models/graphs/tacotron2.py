@@ -105,7 +105,7 @@ def encoder(weights: Weights, sizes: Sizes) -> GraphBuilder:
 def decoder_iter(weights: Weights, sizes: Sizes, dropout: Dropout = Dropout.SHARED) -> GraphBuilder:
     """Return the graph of one decoder step."""
     b = GraphBuilder("decoder_iter")
-    keep = _draw(b, sizes) if dropout is Dropout.SHARED else []
+    keep = _masks(b, sizes, dropout)
     _inputs(b, sizes, suffix="")
     if dropout is Dropout.INPUT:
         given = b.input(KEEP, "float32", (2, "rows", sizes.prenet))
@@ -221,6 +221,21 @@ def _draw(b: GraphBuilder, sizes: Sizes) -> list[str]:
     return [_kept(b, draw) for draw in draws]
 
 
+def _draw_rows(b: GraphBuilder, sizes: Sizes) -> list[str]:
+    """Draw the two masks for every row; first in the graph, for the reason of `_draw`."""
+    rows = _size_of(b, STATES[0], 0)
+    like = b.op("ConstantOfShape", b.op("Concat", rows, b.ints(sizes.prenet), axis=0))
+    draws = [b.op("RandomUniformLike", like, low=0.0, high=1.0) for _ in range(2)]
+    return [_kept(b, draw) for draw in draws]
+
+
+def _masks(b: GraphBuilder, sizes: Sizes, dropout: Dropout) -> list[str]:
+    """Return the masks a graph draws by itself; none where they are an input."""
+    if dropout is Dropout.INPUT:
+        return []
+    return _draw(b, sizes) if dropout is Dropout.SHARED else _draw_rows(b, sizes)
+
+
 def _kept(b: GraphBuilder, draw: str) -> str:
     """Return 1 where a layer's value is kept, 0 where it is dropped."""
     dropped = b.op("Greater", draw, b.scalar(DROPOUT))
@@ -228,12 +243,11 @@ def _kept(b: GraphBuilder, draw: str) -> str:
 
 
 def _prenet(b: GraphBuilder, weights: Weights, x: str, keep: list[str]) -> str:
-    """Two layers with dropout; without masks in `keep` they are drawn for every row."""
+    """Two layers with dropout: a value stays where its layer's mask is 1, doubled."""
     for i in range(2):
         key = f"{STEP}prenet.layers.{i}"
         x = b.op("Relu", linear(b, weights, key, x))
-        mask = keep[i] if keep else _kept(b, b.op("RandomUniformLike", x, low=0.0, high=1.0))
-        x = b.op("Mul", b.op("Mul", x, mask), b.scalar(1.0 / DROPOUT))
+        x = b.op("Mul", b.op("Mul", x, keep[i]), b.scalar(1.0 / DROPOUT))
     return x
 
 
@@ -311,7 +325,7 @@ def _body(weights: Weights, sizes: Sizes, dropout: Dropout) -> GraphBuilder:
     Weights stand inside the body; memory, processed_memory and mask are read from outside.
     """
     b = GraphBuilder("loop_body", scope="body/")
-    keep = _draw(b, sizes) if dropout is Dropout.SHARED else []
+    keep = _masks(b, sizes, dropout)
     b.input("iteration_num", "int64", ())
     b.input("cond_in", "bool", ())
     for state, width in _state_widths(sizes).items():

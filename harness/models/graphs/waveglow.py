@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.models.graphs.builder import GraphBuilder
+from harness.models.sizes import FIRST_SIGMA
 
 if TYPE_CHECKING:
     from harness.models.sizes import Sizes
     from harness.models.weights import Array, Weights
 
 BATCH = "batch_size"
-SIGMA = 0.9
+SIGMA = FIRST_SIGMA
 """What the exporter bakes in; it scales the first noise channels only, not the early outputs."""
 
 
