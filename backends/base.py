@@ -160,6 +160,8 @@ class Backend:
     """Nanoseconds of a clock of the backend's own; None: `time.perf_counter_ns`."""
     finish: Optional[Callable[[], None]] = None
     """Called inside the last stage's span: the one synchronisation of `sync=end`."""
+    calibration: Optional[List[Dict[str, Any]]] = None
+    """Inputs of the pipeline that a build may calibrate on, as the compile request gave them."""
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         self.settings = check_options(self.options, options, self.name)
@@ -188,6 +190,15 @@ class Backend:
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> CompiledStage:
         """Load one stage; stages are loaded in the order of the plan."""
         raise NotImplementedError
+
+    def observe(self) -> Dict[str, Any]:
+        """Return the device's state now; asked of a process of its own that measures nothing.
+
+        Returns:
+            `at_ns` (perf_counter_ns), `cost_ns`, `reason` (why nothing is known, or None) and what
+            is known: `temperature_c`, `power_w`, `memory_used_mib`, `utilisation_pct`, `clock_mhz`.
+        """
+        return {"reason": f"{self.name} tells nothing of its device while it works"}
 
     def begin(self, iteration: Optional[int]) -> None:
         """Hear which iteration comes next, before its span; None: the verification pass."""

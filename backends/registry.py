@@ -16,6 +16,7 @@ GROUP = "harness.backends"
 
 BUILT_IN = {
     "fake": "backends.fake:FakeBackend",
+    "magicmind": "backends.magicmind.backend:MagicMindBackend",
     "onnxruntime": "backends.onnxruntime:OnnxRuntimeBackend",
 }
 

@@ -101,6 +101,7 @@ class Worker:
             Path(cache_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cache_dir {cache_dir}: {error.strerror}") from error
+        backend.calibration = _get(args, "calibration", list, [])
         compiled = backend.compile(plan.parse(_get(args, "plan", dict)), quant, cache_dir)
         return {
             "stages": {

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.doubles.fixtures import magicmind_double
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -302,6 +303,7 @@ class Builder(Tracked):
             dims=[one.get_dimension().GetDims() for one in network._inputs],
         )  # fmt: skip
         if failed or refusal:
+            os.write(2, f"E magicmind build_model: {refusal or 'injected failure'}\n".encode())
             return None
         described = {
             "name": name,

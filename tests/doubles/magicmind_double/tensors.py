@@ -76,7 +76,8 @@ class Tensor(Tracked):
         self._spec: Spec | None = None
         self._maker: Any = None
         """Weak reference to the context that made it."""
-        failed = state.enter("Tensor", shape=list(self._shape), device=state.device)
+        failed = state.enter("Tensor", shape=list(self._shape), device=state.device,
+                             active=state.has_device)
         if failed:
             raise RuntimeError("injected failure of Tensor")
         if min(self._shape, default=0) >= 0:
