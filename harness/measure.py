@@ -51,6 +51,8 @@ class Job:
     label: str
     """What every file made from these weights says."""
     measure: Measure
+    calibration: tuple[Mapping[str, Any], ...] = ()
+    """Inputs a build of integer precision may calibrate on, the same for every point."""
 
     @property
     def slug(self) -> str:
@@ -152,7 +154,12 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         raise WorkerError(str(probe["reason"]), kind="unsupported")
     progress.tell("building")
     compiled = worker.ask(
-        "compile", patience, plan=job.plan, quant=job.quant, cache_dir=str(job.cache)
+        "compile",
+        patience,
+        plan=job.plan,
+        quant=job.quant,
+        cache_dir=str(job.cache),
+        calibration=list(job.calibration),
     )["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())

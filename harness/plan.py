@@ -62,7 +62,19 @@ class PlannedPoint:
             folder=folder,
             label=str(self.weights["label"]),
             measure=config.measure,
+            calibration=self._calibration(),
         )
+
+    def _calibration(self) -> tuple[Mapping[str, Any], ...]:
+        """Return one utterance of the typical length and one of the largest.
+
+        They do not depend on the point, so that one build serves a whole sweep.
+        """
+        if "qint" not in self.config.quant.value:
+            return ()
+        lengths = self.pipeline.sizes["text"]
+        batches = (text.benchmark_batch(il, 1) for il in (lengths.typical, lengths.largest))
+        return tuple(_inputs(batch) for batch in batches)
 
     def prepare(self) -> tuple[dict[str, Any], int]:
         """Turn the text into the padded inputs of one batch.
@@ -73,10 +85,7 @@ class PlannedPoint:
         begun = time.perf_counter_ns()
         batch = text.benchmark_batch(self.config.il, self.config.bs)
         took = time.perf_counter_ns() - begun
-        return {
-            "sequences": batch.ids.tolist(),
-            "sequence_lengths": batch.lengths.tolist(),
-        }, took
+        return _inputs(batch), took
 
     def _outputs(self) -> tuple[str, ...]:
         lengths = {items.lengths for items in self.pipeline.items}
@@ -91,6 +100,11 @@ class PlannedPoint:
         return tuple(dict.fromkeys([*produced, *lengths_made]))
 
 
+def _inputs(batch: text.Batch) -> dict[str, Any]:
+    """Return a batch as the pipeline's inputs, nested lists."""
+    return {"sequences": batch.ids.tolist(), "sequence_lengths": batch.lengths.tolist()}
+
+
 class Planner:
     """Plans points one after the other and remembers what they share."""
 
@@ -98,6 +112,7 @@ class Planner:
         self.notify = notify
         self._probes: dict[str, Mapping[str, Any]] = {}
         self._models: dict[str, store.ResolvedModels] = {}
+        self._batches: list[int] = []
 
     def plan(self, configs: Sequence[Config]) -> list[PlannedPoint]:
         """Return the points in order, each once.
@@ -106,6 +121,8 @@ class Planner:
             UsageError: something cannot be measured as asked; nothing has been measured.
         """
         planned: dict[str, PlannedPoint] = {}
+        # One build serves every batch size of the command, so its range covers them all.
+        self._batches = [config.bs for config in configs]
         for config in configs:
             one = self._point(config)
             if one.point.id in planned:
@@ -114,7 +131,7 @@ class Planner:
         return list(planned.values())
 
     def _point(self, config: Config) -> PlannedPoint:
-        full = tacotron2.build(config.model.name)
+        full = tacotron2.build(config.model.name).covering("batch", self._batches)
         pipeline = full if config.waveglow else full.without_vocoder()
         probe = self._probe(config)
         skip, form = self._form(config, probe)

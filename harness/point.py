@@ -93,7 +93,7 @@ def make_point(
             "model": config.model.name if config.models_dir is None else None,
             "seed": config.seed,
             "scenario": SCENARIO,
-            "sync": SYNC,
+            "sync": options.get("sync", SYNC),
             "models": dict(models),
         },
     )

@@ -65,7 +65,8 @@ class MagicMindBackend(Backend):
         eqnm = self.settings["calibration_algorithm"] == "eqnm"
         if eqnm and self.settings["activation_algorithm"] != "symmetric":
             raise UsageError(
-                "magicmind.calibration_algorithm=eqnm needs magicmind.activation_algorithm=symmetric"
+                "magicmind.calibration_algorithm=eqnm: needs "
+                "magicmind.activation_algorithm=symmetric"
             )
         self._sdk: Optional[Sdk] = None
         self._card: Optional[Card] = None
@@ -122,7 +123,7 @@ class MagicMindBackend(Backend):
 
     def precisions(self) -> Dict[str, Dict[str, Any]]:
         """Return the six modes; the build decides which of them this release can do."""
-        notes = {quant: None for quant in QUANTS}  # type: Dict[str, Optional[str]]
+        notes = dict.fromkeys(QUANTS)  # type: Dict[str, Optional[str]]
         for quant in QUANTS:
             if "qint" in quant:
                 made_up = self.settings["calibration"] == "custom_ranges"
@@ -189,9 +190,7 @@ class MagicMindBackend(Backend):
         user = builder.user_config(self.settings["build_config"])
         version = self._ready().version
         return [
-            builder.Recipe(
-                stage, quant, sizes, self.settings, self.archs(), user, samples, version
-            )
+            builder.Recipe(stage, quant, sizes, self.settings, self.archs(), user, samples, version)
             for stage in plan.stages
         ]
 
@@ -255,7 +254,7 @@ class MagicMindBackend(Backend):
             model.start()
             sync = card.sync if self.finish is None else None
             facts = {"provider": f"MagicMind {sdk.version or 'of unknown version'}"}
-            return MagicMindStage(stage, model, card.queue, sync, record, facts)
+            return MagicMindStage(stage, model, card.queue, sync=sync, built=record, facts=facts)
         except BaseException:
             model.close()
             raise

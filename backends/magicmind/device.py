@@ -89,7 +89,7 @@ def parse_info(text: str) -> Dict[int, Dict[str, Any]]:
         if facts is None or not row.strip():
             continue
         indent = len(row) - len(row.lstrip())
-        key, colon, value = (part.strip() for part in row.partition(":"))
+        key, _, value = (part.strip() for part in row.partition(":"))
         if base < 0:
             base = indent
         if not value:
@@ -121,7 +121,7 @@ def parse_table(text: str) -> Dict[int, Dict[str, Any]]:
             continue
         facts: Dict[str, Any] = {"name": found.group(2), "firmware": found.group(3)}
         middle = found.group(4).split()
-        bus = next((word for word in middle if word.count(":") == 2), None)  # noqa: PLR2004
+        bus = next((word for word in middle if word.count(":") > 1), None)
         driver = next((word for word in middle if word.startswith("v")), None)
         facts["bus"] = bus
         facts["driver"] = driver or (title.group(1) if title else None)

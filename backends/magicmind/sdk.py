@@ -99,7 +99,7 @@ class Sdk:
     def __init__(self) -> None:
         here = f"Python {platform.python_version()} at this worker"
         try:
-            import magicmind.python.runtime as runtime
+            import magicmind.python.runtime as runtime  # noqa: PLR0402 - the form callers use
             from magicmind.python.common.types import (
                 get_datatype_by_numpy,
                 get_numpy_dtype_by_datatype,
@@ -116,7 +116,7 @@ class Sdk:
                 f"Python 3.7 and need the libraries under NEUWARE_HOME"
             ) from error
         self.version = version()
-        self.mm = runtime
+        self.mm: Any = runtime
         self._parser = Parser
         self._datatype, self._numpy = get_datatype_by_numpy, get_numpy_dtype_by_datatype
         self._location = runtime.TensorLocation.kMLU
@@ -209,49 +209,13 @@ class Sdk:
             inputs: for every network input, in order, its arrays, one per sample.
             algorithm: linear or eqnm.
         """
-        mm, sdk = self.mm, self
-
-        class Data(mm.CalibDataInterface):  # type: ignore[misc] - the base is known at run time
-            """The samples of one input."""
-
-            def __init__(self, samples: Sequence[Any]) -> None:
-                super().__init__()
-                self._samples = [np.ascontiguousarray(one) for one in samples]
-                self._next = 0
-                self._sample = self._samples[0]
-
-            def next(self) -> Any:
-                """Go to the next sample; out of range says the end."""
-                if self._next >= len(self._samples):
-                    return mm.Status(mm.Code.OUT_OF_RANGE, "no more samples")
-                self._sample = self._samples[self._next]
-                self._next += 1
-                return mm.Status()
-
-            def get_sample(self) -> Any:
-                """Return the sample."""
-                return self._sample
-
-            def get_shape(self) -> Any:
-                """Return its sizes."""
-                return mm.Dims(list(self._sample.shape))
-
-            def get_data_type(self) -> Any:
-                """Return its element type."""
-                return sdk.datatype(self._sample.dtype)
-
-            def reset(self) -> Any:
-                """Go back to the start."""
-                self._next = 0
-                return mm.Status()
-
-        data = [guarded("CalibDataInterface", Data, samples) for samples in inputs]
+        mm = self.mm
+        kind = type("CalibrationData", (_Samples, mm.CalibDataInterface), {})
+        data = [guarded("CalibDataInterface", kind, self, samples) for samples in inputs]
         calibrator = there("Calibrator", guarded("Calibrator", mm.Calibrator, data))
-        kinds = mm.QuantizationAlgorithm
-        kind = kinds.EQNM_ALGORITHM if algorithm == "eqnm" else kinds.LINEAR_ALGORITHM
-        chosen = guarded(
-            "set_quantization_algorithm", calibrator.set_quantization_algorithm, kind
-        )
+        rules = mm.QuantizationAlgorithm
+        rule = rules.EQNM_ALGORITHM if algorithm == "eqnm" else rules.LINEAR_ALGORITHM
+        chosen = guarded("set_quantization_algorithm", calibrator.set_quantization_algorithm, rule)
         checked("set_quantization_algorithm", chosen)
         return calibrator
 
@@ -265,6 +229,44 @@ class Sdk:
         builder = guarded("Builder", self.mm.Builder)
         built = guarded("build_model", builder.build_model, name, network.raw, config.raw)
         return None if built is None else Model(self, built)
+
+
+class _Samples:
+    """The calibration data of one input: the SDK calls these five methods."""
+
+    def __init__(self, sdk: Sdk, samples: Sequence[Any]) -> None:
+        super().__init__()
+        self._sdk = sdk
+        self._samples = [np.ascontiguousarray(one) for one in samples]
+        self._next = 0
+        self._sample: Any = None
+        """The one last handed out: it must live as long as the SDK reads it."""
+
+    def next(self) -> Any:
+        """Go to the next sample; out of range says the end."""
+        mm = self._sdk.mm
+        if self._next >= len(self._samples):
+            return mm.Status(mm.Code.OUT_OF_RANGE, "no more samples")
+        self._sample = self._samples[self._next]
+        self._next += 1
+        return mm.Status()
+
+    def get_sample(self) -> Any:
+        """Return the sample."""
+        return self._sample
+
+    def get_shape(self) -> Any:
+        """Return its sizes."""
+        return self._sdk.mm.Dims(list(self._sample.shape))
+
+    def get_data_type(self) -> Any:
+        """Return its element type."""
+        return self._sdk.datatype(self._sample.dtype)
+
+    def reset(self) -> Any:
+        """Go back to the start."""
+        self._next = 0
+        return self._sdk.mm.Status()
 
 
 class Card:

@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from backends.magicmind.sdk import Handle, Model
     from backends.plan import StagePlan
 
-NOT_VERIFIED = (
-    "MagicMind names no precision of a built model: this is the mode its build accepted"
-)
+NOT_VERIFIED = "MagicMind names no precision of a built model: this is the mode its build accepted"
 
 COMPUTE = {
     "force_float32": "float32",
@@ -56,6 +54,7 @@ class MagicMindStage(CompiledStage):
         stage: StagePlan,
         model: Model,
         queue: Any,
+        *,
         sync: Optional[Callable[[], None]],
         built: Dict[str, Any],
         facts: Dict[str, Any],

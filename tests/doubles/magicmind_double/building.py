@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-
 from magicmind_double import onnx_inputs
 from magicmind_double.basics import (
     DataType,
@@ -233,7 +232,9 @@ class Calibrator(Tracked):
         self._algorithm = algorithm
         return outcome(failed, "set_quantization_algorithm")
 
-    def calibrate(self, network: Network, config: BuilderConfig) -> Status:
+    def calibrate(  # noqa: PLR0911 - one return a reason
+        self, network: Network, config: BuilderConfig
+    ) -> Status:
         """Go through the data and keep the ranges in the network."""
         if state.enter("calibrate"):
             return failure("injected failure of calibrate")
@@ -332,7 +333,7 @@ class Builder(Tracked):
     def _refusal(self, network: Network, values: dict[str, Any]) -> str | None:
         if not network._inputs:
             return "the network is empty"
-        mode = values.get("precision_config", {}).get("precision_mode", "force_float32")
+        mode = str(values.get("precision_config", {}).get("precision_mode", "force_float32"))
         if "qint" in mode and not network._calibrated and "custom_ranges" not in values:
             return mode + " without calibration and without custom_ranges"
         for key, refused in state.options.refuse.items():

@@ -17,7 +17,6 @@ TYPES = {
 }
 
 
-
 def session(model: Any) -> Any:
     """Return a session of a file or of its bytes, seeded, on one thread."""
     import onnxruntime

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from magicmind_double import onnx_inputs
 from magicmind_double.basics import DataType, Dims, Status, failure, outcome
 from magicmind_double.state import Tracked, state
@@ -189,7 +188,9 @@ class Context(Tracked):
         queue._started(inputs, outputs)
         return Status()
 
-    def _refusal(self, inputs: list[Any], queue: Queue, *, by_order: bool) -> str | None:
+    def _refusal(  # noqa: PLR0911 - one return a reason
+        self, inputs: list[Any], queue: Queue, *, by_order: bool
+    ) -> str | None:
         if queue._device != self._device:
             return f"queue of device {queue._device}, context of device {self._device}"
         if len(inputs) != len(self._specs):
@@ -318,7 +319,7 @@ class System(Tracked):
         # A test runs the lives of several workers in one process.
         state.destroyed = False
 
-    def __enter__(self) -> System:
+    def __enter__(self) -> System:  # noqa: PYI034 - Python 3.7 has no Self
         self.initialize()
         return self
 

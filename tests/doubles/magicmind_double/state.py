@@ -142,7 +142,9 @@ state = State(Options(**json.loads(os.environ.get("MAGICMIND_DOUBLE") or "{}")))
 
 def reset(**options: Any) -> State:
     """Start anew with these options; objects of before count no more."""
-    state.__init__(Options(**options))  # type: ignore[misc] - everybody holds this one object
+    # Everybody holds this one object, so its content is what is new.
+    state.__dict__.clear()
+    state.__dict__.update(State(Options(**options)).__dict__)
     return state
 
 

@@ -6,7 +6,6 @@ import weakref
 from typing import Any, Sequence
 
 import numpy as np
-
 from magicmind_double.basics import DataType, Status, TensorLocation, failure
 from magicmind_double.state import Tracked, state
 
@@ -76,8 +75,9 @@ class Tensor(Tracked):
         self._spec: Spec | None = None
         self._maker: Any = None
         """Weak reference to the context that made it."""
-        failed = state.enter("Tensor", shape=list(self._shape), device=state.device,
-                             active=state.has_device)
+        failed = state.enter(
+            "Tensor", shape=list(self._shape), device=state.device, active=state.has_device
+        )
         if failed:
             raise RuntimeError("injected failure of Tensor")
         if min(self._shape, default=0) >= 0:
