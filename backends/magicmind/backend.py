@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from backends.base import (
@@ -97,24 +98,34 @@ class MagicMindBackend(Backend):
         number = self._number()
         try:
             self._sdk = Sdk()
-            answer["runtime"]["version"] = self._sdk.version
-            self._card = self._sdk.open()
         except UnsupportedError as error:
             answer["reason"] = str(error)
             return answer
-        count = self._card.count
-        answer["devices"] = [str(one) for one in range(count)]
-        if not count:
+        answer["runtime"]["version"] = self._sdk.version
+        try:
+            self._choose(self._sdk.open(), number, answer)
+        except BaseException as error:
+            # Frames of the failed calls hold objects that must be gone before the runtime ends.
+            for one in (error, error.__cause__):
+                traceback.clear_frames(one.__traceback__ if one else None)
+            self.close()
+            raise
+        return answer
+
+    def _choose(self, card: Card, number: int, answer: Dict[str, Any]) -> None:
+        """Make a card this worker's and describe it in the answer."""
+        self._card = card
+        answer["devices"] = [str(one) for one in range(card.count)]
+        if not card.count:
             answer["reason"] = f"MagicMind sees no card; {visible()}"
-            return answer
-        if number >= count:
+            return
+        if number >= card.count:
             listed = ", ".join(answer["devices"])
             raise UsageError(f"no device {self.device!r}; there are: {listed}; {visible()}")
-        self._card.choose(number)
+        card.choose(number)
         self._facts = device.look(number)
         answer["device"].update(name=self._facts["name"], facts=self._facts)
         answer["available"] = True
-        return answer
 
     def _number(self) -> int:
         if not self.device.isdigit():

@@ -296,8 +296,6 @@ class Build:
         try:
             with spoken() as said:
                 model, record = self._built()
-        except UnsupportedError:
-            raise
         except BackendError as error:
             raise UnsupportedError(
                 f"{recipe.stage.name} cannot be built as {recipe.quant}: {error}{_words(said)}"
@@ -386,7 +384,7 @@ class Build:
     def _must(config: Config, values: Dict[str, Any]) -> None:
         refusal = config.refusal(values) if values else None
         if refusal is not None:
-            raise UnsupportedError(
+            raise BackendError(
                 f"MagicMind refuses the build configuration {json.dumps(values)}: {refusal}"
             )
 

@@ -28,7 +28,9 @@ def inputs(batch: int = 1, text: int = TEXT) -> dict[str, Any]:
 class Life:
     """A worker in this process, verb by verb."""
 
-    def __init__(self, folder: Path, *, quant: str = QUANT, device: str = "0", **options: Any):
+    def __init__(
+        self, folder: Path, *, quant: str = QUANT, device: str = "0", **options: Any
+    ) -> None:
         self.folder = folder
         self.quant = quant
         self.options = {**OPTIONS, **options}

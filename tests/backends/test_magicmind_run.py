@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from backends.magicmind.stage import MagicMindStage
+from backends.testing import Answers
 from tests.backends import mlu
 from tests.backends.mlu import FRAMES, STAGES, STEPS, Life
 
@@ -19,8 +21,6 @@ COPIES = ("from_numpy", "memcpy_from_host", "asnumpy", "to")
 
 def marked(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write into the log where each stage's span begins and ends."""
-    from backends.magicmind.stage import MagicMindStage
-
     timed = MagicMindStage.run
 
     def run(self: MagicMindStage, tensors: Any) -> Any:
@@ -220,8 +220,6 @@ def test_outputs_equal_those_of_the_cpu_reference(
     magicmind_double: Any,  # noqa: ARG001 - in place
     tmp_path: Path,
 ) -> None:
-    from backends.testing import Answers
-
     life = Life(tmp_path)
     life.load()
     life.verify(str(tmp_path / "mlu.npz"))

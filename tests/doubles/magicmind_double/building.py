@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
+
 from magicmind_double import onnx_inputs
 from magicmind_double.basics import (
     DataType,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from magicmind_double import onnx_inputs
 from magicmind_double.basics import DataType, Dims, Status, failure, outcome
 from magicmind_double.state import Tracked, state

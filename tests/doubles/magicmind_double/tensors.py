@@ -6,6 +6,7 @@ import weakref
 from typing import Any, Sequence
 
 import numpy as np
+
 from magicmind_double.basics import DataType, Status, TensorLocation, failure
 from magicmind_double.state import Tracked, state
 

@@ -1,1 +1,0 @@
-"""Stand-ins for what no test machine has: the MagicMind SDK and the vendor's tools."""
