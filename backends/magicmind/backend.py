@@ -48,6 +48,7 @@ class MagicMindBackend(Backend):
         Option("static_sizes", "",
                "build for one size, such as batch:1,text:128,frames:608; empty: for ranges"),
         Option("build_config", "", "JSON file put over the build configuration"),
+        Option("mm_run", False, "ask mm_run for clusters and clock after building the first stage"),
         Option("calibration", "reference",
                "qint ranges: from passes of the float32 build, or made up (performance only)",
                ("reference", "custom_ranges")),
@@ -185,6 +186,8 @@ class MagicMindBackend(Backend):
             artefact, note = found[recipe.stage.name]
             if artefact is None:
                 artefact = self._build(kept, recipe, captured.get(recipe.stage.name), note)
+                if self.settings["mm_run"] and recipe is recipes[0]:
+                    self._ask_mm_run(kept, artefact.path)
             compiled[recipe.stage.name] = artefact
         return compiled
 
@@ -223,6 +226,12 @@ class MagicMindBackend(Backend):
             model.close()
             del model
             gc.collect()
+
+    def _ask_mm_run(self, kept: builder.Cache, path: str) -> None:
+        """Note in a build's record what mm_run tells of the card it runs on."""
+        record = kept.record(path) or {}
+        shapes = [[least for least, _ in sizes] for sizes in record["ranges"]]
+        kept.write(path, dict(record, mm_run=device.block(path, shapes, self._number())))
 
     def _captured(self, plan: Plan, cache_dir: str) -> Dict[str, builder.Samples]:
         """Run the float32 build on the calibration inputs; return what went into each stage."""

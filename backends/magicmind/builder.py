@@ -337,6 +337,7 @@ class Build:
             "user": effect,
             "fusion": self.fusion,
             "calibration": self._calibration(values),
+            "mm_run": None,
         }
         return model, record
 
@@ -437,6 +438,11 @@ class Cache:
         """Return the record of a model file, None when there is none."""
         return cache.read(path + ".json")
 
+    @staticmethod
+    def write(path: str, record: Dict[str, Any]) -> None:
+        """Write the record of a model file."""
+        cache.write(path + ".json", record)
+
     def find(self, recipe: Recipe) -> Tuple[Optional[Artefact], Optional[str]]:
         """Return the artefact when it is there and whole; else why one has to be built."""
         begin = time.perf_counter_ns()
@@ -476,7 +482,7 @@ class Cache:
             model.save(str(partial))
             record["file_sha256"] = sha256(partial)
             partial.replace(path)
-            cache.write(f"{path}.json", record)
+            self.write(str(path), record)
         except OSError as error:
             raise BackendError(f"{path}: cannot be written ({line(error)})") from error
         finally:

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 TIMEOUT_S = 10.0
 
@@ -224,6 +224,36 @@ def look(number_: int, timeout_s: float = TIMEOUT_S) -> Dict[str, Any]:
         **facts,
         "reasons": {fact: absent for fact in FACTS if facts[fact] is None},
     }
+
+
+def block(
+    model: str, shapes: Sequence[Sequence[int]], number_: int, timeout_s: float = 60.0
+) -> Dict[str, Any]:
+    """Return what mm_run tells of a card while it runs a model for a moment, or the `reason`.
+
+    Args:
+        model: a model file.
+        shapes: of its inputs; the first axis is the batch.
+        number_: of the card.
+        timeout_s: mm_run runs a loop without a trip count for as long as its gate stays open.
+    """
+    common = ["mm_run", "--magicmind_model", model, "--devices", str(number_), "--iterations", "1"]
+    dims = [",".join(map(str, shape)) or "_" for shape in shapes]
+    attempts = (
+        [*common, "--input_dims", *dims, "--warmup", "0", "--duration", "0"],
+        [*common, "--batch", str(shapes[0][0])],
+    )
+    reason = ""
+    for arguments in attempts:
+        try:
+            facts = parse_mm_run(ask(arguments, timeout_s))
+        except ToolError as error:
+            reason = reason or str(error)
+            if "no answer" in reason:
+                break
+            continue
+        return facts
+    return {"reason": reason}
 
 
 def sample(number_: int, timeout_s: float = TIMEOUT_S) -> Dict[str, Any]:

@@ -148,5 +148,7 @@ class MagicMindStage(CompiledStage):
             self._model = None
 
 
-BUILD_FACTS = ("config", "typical", "rejected", "user", "fusion", "calibration", "sdk", "note")
+BUILD_FACTS = (
+    "config", "typical", "rejected", "user", "fusion", "calibration", "mm_run", "sdk", "note",
+)  # fmt: skip
 """What of a build's record stands in every result."""
