@@ -1,0 +1,144 @@
+"""A sweep of the MagicMind backend from the command line, on the double."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
+SMALL = ["model=tiny", "il=16", "num_iters=3", "measure.min_processes=1", "measure.max_processes=1"]
+PYTHON37 = os.environ.get("HARNESS_PYTHON37")
+"""A Python 3.7 with numpy and onnxruntime, for the one test that wants the real interpreter."""
+
+
+def harness(
+    cwd: Path, *arguments: str, double: dict[str, Any] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    own = {
+        "PYTHONPATH": str(DOUBLES),
+        "PATH": f"{DOUBLES / 'bin'}:{os.environ['PATH']}",
+        "MAGICMIND_DOUBLE": json.dumps(double or {}),
+        "MAGICMIND_DOUBLE_LOG": str(cwd / "calls.jsonl"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **own, **environment},
+    )
+
+
+def documents(cwd: Path) -> dict[str, dict[str, Any]]:
+    paths = (cwd / "outputs").glob("*/points/*/*.json")
+    found = [json.loads(path.read_text()) for path in paths]
+    return {one["point"]["name"]: one for one in found}
+
+
+def golden(cwd: Path, quant: str) -> Any:
+    (path,) = (cwd / "outputs").glob(f"*/points/*{quant}-bs1-*/golden-*.npz")
+    return np.load(path)
+
+
+def test_a_sweep_runs_and_its_mel_equals_the_cpu_reference(tmp_path: Path) -> None:
+    mlu, cpu = tmp_path / "mlu", tmp_path / "cpu"
+    mlu.mkdir()
+    cpu.mkdir()
+    quants = "quant=force_float16,force_float32,qint8_mixed_float16"
+    done = harness(mlu, "-m", "backend=magicmind", *SMALL, quants, "bs=1,12", "waveglow=true")
+    assert done.returncode == 0, done.stderr
+    found = documents(mlu)
+    assert len(found) == 6
+    for name, one in found.items():
+        assert one["status"] == {"state": "ok", "reason": None}, name
+        assert one["settings"]["runtime"] == {"name": "magicmind", "version": "1.6.0"}
+        assert one["settings"]["device"]["name"] == "MLU370-S4"
+        build = one["settings"]["effective"]["decoder"]["build"]["config"]
+        assert build["precision_config"]["precision_mode"] == one["point"]["config"]["quant"]
+        # One build for the whole sweep, so its range covers the batch size nobody foresaw.
+        assert build["dim_range"]["0"]["max"][0] == 12
+    builds = [json.loads(line) for line in (mlu / "calls.jsonl").read_text().splitlines()]
+    # Three modes of four stages; the float32 build is there already for the calibration.
+    assert len([one for one in builds if one["call"] == "build_model"]) == 3 * 4
+    # One thread as the double has: the order of additions is part of equality.
+    assert harness(cpu, *SMALL, "waveglow=true", "backend.intra_threads=1").returncode == 0
+    wanted, seen = golden(cpu, "force_float32"), golden(mlu, "force_float32")
+    for name in ("mel_outputs_postnet", "mel_lengths_t", "audio"):
+        np.testing.assert_array_equal(seen[name], wanted[name])
+
+
+def test_a_refused_build_leaves_the_other_points_alone(tmp_path: Path) -> None:
+    refuse = {"refuse": {"precision_config.precision_mode": "force_float16"}}
+    done = harness(
+        tmp_path, "-m", "backend=magicmind", *SMALL, "quant=force_float16,force_float32",
+        double=refuse,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = documents(tmp_path)
+    states = {one["point"]["config"]["quant"]: one["status"] for one in found.values()}
+    assert states["force_float32"]["state"] == "ok"
+    assert states["force_float16"]["state"] == "skipped"
+    # The SDK says why on standard error only; that is part of the reason.
+    assert "precision_config.precision_mode=force_float16 is refused" in str(
+        states["force_float16"]["reason"]
+    )
+
+
+def test_a_failing_card_fails_the_point_in_one_line(tmp_path: Path) -> None:
+    done = harness(tmp_path, "backend=magicmind", *SMALL, double={"fail": {"enqueue": 5}})
+    assert done.returncode == 6
+    (one,) = documents(tmp_path).values()
+    assert one["status"]["state"] == "failed"
+    assert one["status"]["reason"] == "MagicMind: enqueue failed: injected failure of enqueue"
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_hang_is_killed_and_reported(tmp_path: Path) -> None:
+    done = harness(
+        tmp_path, "backend=magicmind", *SMALL, "measure.call_timeout_s=4",
+        double={"hang": "enqueue"},
+    )  # fmt: skip
+    assert done.returncode == 6
+    (one,) = documents(tmp_path).values()
+    assert one["status"] == {
+        "state": "timeout",
+        "reason": "verify: no answer within 4 s; killed",
+    }
+
+
+def test_without_the_sdk_nothing_is_measured_and_the_reason_says_where_to_look(
+    tmp_path: Path,
+) -> None:
+    done = harness(tmp_path, "backend=magicmind", *SMALL, PYTHONPATH="")
+    assert done.returncode == 5
+    assert "MagicMind is not installed" in done.stdout
+    assert "backend.python=" in done.stdout
+
+
+def test_a_card_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    done = harness(tmp_path, "backend=magicmind", *SMALL, "devices=3")
+    assert done.returncode == 2
+    assert "no device '3'; there are: 0; MLU_VISIBLE_DEVICES is not set" in done.stderr
+
+
+@pytest.mark.parametrize("interpreter", [pytest.param(PYTHON37, id="3.7")])
+def test_the_worker_runs_on_python_3_7(tmp_path: Path, interpreter: str | None) -> None:
+    if interpreter is None:
+        pytest.skip("HARNESS_PYTHON37 names no Python 3.7 with numpy and onnxruntime")
+    command = shlex.join([shutil.which("env") or "env", f"PYTHONPATH={DOUBLES}", interpreter])
+    python = f"backend.python='{command}'"
+    done = harness(tmp_path, "backend=magicmind", python, *SMALL, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    (one,) = documents(tmp_path).values()
+    assert one["status"]["state"] == "ok"
+    assert one["processes"][0]["interpreter"].startswith("CPython 3.7")
