@@ -62,6 +62,13 @@ def usage() -> Dict[str, int]:
     return counters
 
 
+def major_faults() -> Optional[int]:
+    """Return the page faults of this process that waited for a disk, None where not counted."""
+    if resource is None:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+
+
 def difference(before: Dict[str, int], after: Dict[str, int]) -> Dict[str, int]:
     """Return what was counted between two calls of `usage`."""
     return {name: after[name] - before[name] for name in before}

@@ -11,10 +11,11 @@ import gc
 import time
 from array import array
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 from backends import counters
 from backends.base import Backend, BackendError, CompiledStage, UsageError
+from backends.causes import Causes, NoCauses
 from backends.outputs import Outputs
 from backends.plan import Layout, Plan, StagePlan
 
@@ -181,18 +182,35 @@ class Executor:
 
     # The timed loop
 
-    def run(self, count: int, start: int, collect_every: int = COLLECT_EVERY) -> Dict[str, Any]:
-        """Time `count` iterations, numbered from `start`; return the answer of the run verb."""
+    def run(
+        self, count: int, start: int, collect_every: int = COLLECT_EVERY, *, watch: bool = True
+    ) -> Dict[str, Any]:
+        """Time `count` iterations, numbered from `start`; return the answer of the run verb.
+
+        Args:
+            count: iterations.
+            start: number of the first.
+            collect_every: iterations between two garbage collections.
+            watch: ask what disturbs each iteration.
+        """
         columns = Columns([stage.name for stage in self._schedule], count)
         work: Dict[str, Column] = {}
-        with _NoCollection():
-            before = counters.usage()
-            collections = self._loop(columns, work, count, start, collect_every)
-            after = counters.usage()
+        watch = watch and self._backend.clock is None
+        causes = Causes(count) if watch else NoCauses()
+        try:
+            with _NoCollection():
+                before = counters.usage()
+                collections = self._loop(
+                    columns, work, causes, count=count, start=start, collect_every=collect_every
+                )
+                after = counters.usage()
+        finally:
+            causes.close()
         answer: Dict[str, Any] = {"count": count}
         answer.update(columns.answer())
         answer["work"] = {name: column.tolist() for name, column in work.items()}
         answer["counters"] = dict(counters.difference(before, after), gc_collections=collections)
+        answer["causes"] = causes.answer()
         answer["clock"] = self.clock_facts
         return answer
 
@@ -200,6 +218,8 @@ class Executor:
         self,
         columns: Columns,
         work: Dict[str, Column],
+        causes: Union[Causes, NoCauses],
+        *,
         count: int,
         start: int,
         collect_every: int,
@@ -209,7 +229,7 @@ class Executor:
         latency, begun, post = columns.latency, columns.start, columns.post
         epoch, begin_hook, slots = self._epoch_ns, self._backend.begin, len(empty)
         outputs = self._outputs
-        deliver = outputs.deliver
+        deliver, asking, asked = outputs.deliver, causes.before, causes.after
         schedule = [
             (*stage[1:], columns.glue[stage.name], columns.stage[stage.name])
             for stage in self._schedule
@@ -220,8 +240,10 @@ class Executor:
             if index and index % collect_every == 0:
                 gc.collect()
                 collections += 1
+                causes.collected(index)
             number = start + index
             begin_hook(number)
+            asking(index)
             begin = clock()
             for glue, pick, run, span, glue_column, stage_column in schedule:
                 opened = clock()
@@ -235,6 +257,7 @@ class Executor:
                 glue_column[index] = entered - opened
                 stage_column[index] = left - entered
             end = clock()
+            asked(index)
             latency[index] = end - begin
             begun[index] = begin - epoch
             opened = clock()
@@ -357,7 +380,8 @@ def overhead(stages: int, count: int) -> Dict[str, int]:
     )
     backend = Backend({}, "0")
     loaded: Dict[str, CompiledStage] = {name: _EmptyStage() for name in names}
-    latency = sorted(Executor(plan, loaded, backend, 0, 0).run(count, 0)["columns"]["latency_ns"])
+    ran = Executor(plan, loaded, backend, 0, 0).run(count, 0, watch=False)
+    latency = sorted(ran["columns"]["latency_ns"])
     return {
         "median_ns": counters.nearest_rank(latency, 0.5),
         "p99_ns": counters.nearest_rank(latency, 0.99),

@@ -15,6 +15,7 @@ from backends.base import Backend, BackendError, UsageError
 GROUP = "harness.backends"
 
 BUILT_IN = {
+    "calibration": "backends.calibration:CalibrationBackend",
     "fake": "backends.fake:FakeBackend",
     "magicmind": "backends.magicmind.backend:MagicMindBackend",
     "onnxruntime": "backends.onnxruntime:OnnxRuntimeBackend",

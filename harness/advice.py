@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import outliers
+from harness.fitness import OLD_DAYS, UNFIT
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
 
@@ -29,6 +30,7 @@ FREQUENCY_CHANGE = 0.05
 SEVERE_SHARE = 0.05
 LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
 LEAST_EFFECTIVE_N = 30
+CHECK = "run `python -m harness selfcheck`"
 
 
 @dataclass(frozen=True)
@@ -180,11 +182,28 @@ def _outliers(document: Document) -> Iterator[Finding]:
     found = outliers.sensitivity(series.seconds(WHOLE))
     if found.share > SEVERE_SHARE:
         yield Finding(
-            "outliers", "warning", f"{found.share:.1%} of the iterations are severe outliers",
+            "outliers", "warning",
+            f"{found.share:.1%} of the iterations are severe outliers{_explained(document)}",
             f"without them the mean would be {found.shift:+.1%}; they are counted, because a user "
             "would meet them too", "look at the series for what they have in common; stop what "
             "else is running",
         )  # fmt: skip
+
+
+def _explained(document: Document) -> str:
+    """Return what the system counted around the severe ones, most frequent first."""
+    together: dict[str, int] = {}
+    severe = 0
+    for process in document["processes"]:
+        labels = process["labels"]
+        ones = {index for index in labels["severe"] if index >= process["warmup"]}
+        severe += len(ones)
+        for cause in outliers.CAUSES:
+            together[cause] = together.get(cause, 0) + len(ones & set(labels.get(cause, ())))
+    found = sorted(((n, cause) for cause, n in together.items() if n), reverse=True)
+    if not found:
+        return ""
+    return f"; of {severe}: " + ", ".join(f"{n} {cause}" for n, cause in found)
 
 
 def _limit_hit(document: Document) -> Iterator[Finding]:
@@ -214,6 +233,17 @@ def _outputs_differ(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _targets(document: Document) -> Iterator[Finding]:
+    unmet, reason = document["method"].get("unmet"), document["method"].get("stop_reason")
+    if unmet and reason in {"time", "count"}:
+        ended = "the time limit" if reason == "time" else "the largest number of processes"
+        yield Finding(
+            "targets-not-met", "notice", f"not narrowed to its target: {', '.join(unmet)}",
+            f"{ended} ended the point first; its intervals hold all the same",
+            "raise measure.time_limit_s or measure.max_processes, or quieten the machine",
+        )  # fmt: skip
+
+
 WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _virtual_clock,
     _precision,
@@ -225,6 +255,7 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _outliers,
     _limit_hit,
     _outputs_differ,
+    _targets,
 )
 
 
@@ -264,6 +295,7 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason("C", "dirty-tree", "the harness has uncommitted changes", "commit them")
     yield from _of_series(document)
     yield from _of_machine(document)
+    yield from _of_selfcheck(document)
 
 
 def _of_series(document: Document) -> Iterator[Reason]:
@@ -273,6 +305,11 @@ def _of_series(document: Document) -> Iterator[Reason]:
         if count:
             which = f"in {count} of {len(document['processes'])} processes"
             yield Reason(letter, label.replace(" ", "-"), f"{text} {which}", advice)
+    preempted = outliers.share(document["processes"], "preempted")
+    yield from _band(
+        "preempted", "of the iterations waited for a CPU", preempted or 0.0,
+        {"D": 0.05, "C": 0.01}, "stop what else is running, or use fewer threads than CPUs",
+    )  # fmt: skip
     if any(not one.get("steady", {}).get("finished", True) for one in document["processes"]):
         yield Reason(
             "C", "warm-up-not-finished", "warm-up takes half of a process or more",
@@ -314,6 +351,27 @@ def _of_machine(document: Document) -> Iterator[Reason]:
         )  # fmt: skip
 
 
+def _of_selfcheck(document: Document) -> Iterator[Reason]:
+    """Yield what the host's latest check limits; files from before checks say nothing."""
+    found = document.get("selfcheck")
+    if not found:
+        return
+    if "started" not in found:
+        yield Reason("B", "selfcheck-missing", str(found["reason"]), CHECK)
+        return
+    if found["mde"] > UNFIT:
+        yield Reason(
+            "D", "unfit-host", f"differences below {found['mde']:.1%} cannot be found here",
+            "use a quieter machine",
+        )  # fmt: skip
+    if not found["passed"]:
+        text = f"{found['different']} of {found['comparisons']} comparisons of equals differed"
+        yield Reason("C", "selfcheck-failed", text, "use a quieter machine, then " + CHECK)
+    if found["age_days"] > OLD_DAYS or not found["same_kernel"]:
+        since = "of another kernel" if not found["same_kernel"] else "more than 7 days old"
+        yield Reason("B", "selfcheck-old", f"the check of this host is {since}", CHECK)
+
+
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
@@ -331,10 +389,17 @@ def _band(
             return
 
 
-def _of_metric(record: Mapping[str, Any]) -> Iterator[Reason]:
+def _more(method: Mapping[str, Any]) -> str:
+    """Return how to get more processes, by the profile already in use."""
+    larger = {"standard": "rigorous", "rigorous": None}.get(method["profile"], "standard")
+    if larger:
+        return f"use measure={larger}"
+    return "raise measure.min_processes, and measure.max_processes with it"
+
+
+def _of_metric(record: Mapping[str, Any], more: str) -> Iterator[Reason]:
     """Yield what limits one metric: how wide its interval is, on how many processes it rests."""
     count, ends = record["p_processes"], record["ci95"]
-    more = "measure more processes: measure=standard or rigorous"
     if not ends or not record["estimate"]:
         yield Reason("D", "no-interval", record["reason"] or "no interval can be computed", more)
     else:
@@ -358,9 +423,9 @@ def grades(document: Document) -> dict[str, dict[str, Any]]:
     """
     if not document["summary"]:
         return {}
-    shared = list(_of_trial(document))
+    shared, more = list(_of_trial(document)), _more(document["method"])
     return {
-        key: _grade([*shared, *_of_metric(record)])
+        key: _grade([*shared, *_of_metric(record, more)])
         for key, record in document["summary"].items()
         if not record["statistic"].startswith("cl") and record["statistic"] != "max"
     }

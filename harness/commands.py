@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from harness.selfcheck import Form
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,26 +56,35 @@ COMPARE_KEYS = {
 
 def _compare(arguments: Sequence[str]) -> ExitStatus:
     """Compare two sweeps, or with rule=compat two of the original's logs."""
-    paths = [Path(word) for word in arguments if "=" not in word]
+    from harness import baselines, compare, fitness  # noqa: PLC0415 - only when asked for
+
+    words = [word for word in arguments if "=" not in word]
     keys = _keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
-    if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
+    delta = _share(keys.get("delta", "0.02"))
+    measured = fitness.occasion_sd()
+    occasions = (
+        compare.Occasions() if measured is None else compare.Occasions(measured, measured=True)
+    )
+    paths = [baselines.resolve(word, "compare ") for word in words]
+    if len(paths) not in {1, 2}:
         raise UsageError(
             f"compare needs a baseline and a candidate, found {len(paths)} paths: "
             "`python -m harness compare BASE NEW`"
         )
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"compare {path}: there is no such folder or log")
-    base, new = paths
-    if keys["rule"] == "compat":
-        return _compat(base, new)
-    delta = _share(keys.get("delta", "0.02"))
+    if len(paths) == 1:
+        found = baselines.judge(paths[0], delta=delta)
+    elif keys["rule"] == "compat":
+        return _compat(*paths)
+    else:
+        found = compare.compare(
+            _trials(paths[0]),
+            _trials(paths[1]),
+            delta=delta,
+            across_hardware=keys["across"] == "hardware",
+            occasions=occasions,
+        )
     import reports.comparisons as shown  # noqa: PLC0415 - heavy
-    from harness import compare  # noqa: PLC0415
 
-    found = compare.compare(
-        _trials(base), _trials(new), delta=delta, across_hardware=keys["across"] == "hardware"
-    )
     sys.stdout.write(shown.FORMATS[keys["format"]](found))
     return found.status(fail_on_unresolved=keys["fail_on"] == "unresolved")
 
@@ -190,6 +202,30 @@ def _backends(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.FINE
 
 
+def _baseline(arguments: Sequence[str]) -> ExitStatus:
+    """Save a sweep's results under a name, or list the names."""
+    from harness import baselines  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+
+    console = Console()
+    words = [word for word in arguments if "=" not in word]
+    keys = _keys("baseline", [word for word in arguments if "=" in word], BASELINE_KEYS)
+    if words == ["list"]:
+        for line in baselines.describe():
+            console.say(line)
+        if not baselines.names():
+            console.say(f"no baseline is saved in {baselines.home()}")
+        return ExitStatus.FINE
+    if len(words) != 3 or words[0] != "save":  # noqa: PLR2004 - save, a name, a folder
+        raise UsageError("baseline: `baseline save NAME DIR [overwrite=true]` or `baseline list`")
+    place = baselines.save(words[1], Path(words[2]), overwrite=keys["overwrite"] == "true")
+    console.say(f"{words[1]} saved in {place}")
+    return ExitStatus.FINE
+
+
+BASELINE_KEYS = {"overwrite": ("false", "true")}
+
+
 def _doctor(arguments: Sequence[str]) -> ExitStatus:
     """Look at the machine and name what would disturb a measurement; change nothing."""
     keys = _keys("doctor", arguments, {"fail_on": ("nothing", "warning"), "outputs": ()})
@@ -208,11 +244,60 @@ def _doctor(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.ERROR if warned and asked else ExitStatus.FINE
 
 
+def _selfcheck(arguments: Sequence[str]) -> ExitStatus:
+    """Measure what this machine can tell apart: A/A, power, smallest detectable effect."""
+    from harness import fitness, selfcheck  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.interrupt import Interrupt  # noqa: PLC0415
+
+    keys = _keys("selfcheck", arguments, SELFCHECK_KEYS)
+    form = _form(selfcheck.FORMS[keys["form"]], keys)
+    console, folder = Console(), fitness.new_folder()
+    with Interrupt(console) as interrupt:
+        facts = selfcheck.run(form, folder, console, lambda: interrupt.asked)
+    for line in selfcheck.lines(facts):
+        console.say(line)
+    console.say(str(fitness.keep(facts, folder, raw=keys["raw"] == "true")))
+    asked = keys["fail_on"] == "unfit"
+    return ExitStatus.ERROR if asked and fitness.unfit(facts) else ExitStatus.FINE
+
+
+SELFCHECK_KEYS = {
+    "form": ("short", "long"),
+    "raw": ("false", "true"),
+    "fail_on": ("nothing", "unfit"),
+    "comparisons": (),
+    "powered": (),
+    "pairs": (),
+    "iterations": (),
+    "noise_s": (),
+}
+LEAST_PAIRS = 2
+
+
+def _form(form: Form, keys: Mapping[str, str]) -> Form:
+    """Return a form of the check with the sizes that were named."""
+    sizes = {}
+    for name in ("comparisons", "powered", "pairs", "iterations", "noise_s"):
+        if name not in keys:
+            continue
+        least = {"pairs": LEAST_PAIRS, "powered": 0}.get(name, 1)
+        try:
+            sizes[name] = int(keys[name])
+        except ValueError:
+            sizes[name] = least - 1
+        if sizes[name] < least:
+            raise UsageError(f"selfcheck: {name}={keys[name]}: a whole number, at least {least}")
+    return replace(form, **sizes)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
+    "baseline": _baseline,
     "compare": _compare,
     "doctor": _doctor,
     "report": _report,
+    "selfcheck": _selfcheck,
     "verify": _verify,
 }
 

@@ -6,7 +6,7 @@ describes other work is never passed over in silence: it is `not comparable`, wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness import comparison
@@ -40,6 +40,18 @@ class Row:
 
 
 @dataclass(frozen=True)
+class NullControl:
+    """The baseline against itself, measured in the same blocks: it must show nothing."""
+
+    rows: Sequence[Row]
+
+    @property
+    def passed(self) -> bool:
+        """True when no point differs from itself."""
+        return not any(row.verdict in {Verdict.SLOWER, Verdict.FASTER} for row in self.rows)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything `compare` found."""
 
@@ -51,6 +63,14 @@ class Comparison:
     """Points whose candidate failed or timed out."""
     labels: Sequence[str] = field(default_factory=tuple)
     """What both sides say of their weights."""
+    interleaved: bool = False
+    """Both sides were measured in the same blocks of one sweep."""
+    occasion_sd: float = comparison.OCCASION_SD
+    """SD between occasions that widens intervals where the sides were not interleaved."""
+    occasion_measured: bool = False
+    under_test: Sequence[str] = ()
+    """Keys in which the sides differ on purpose."""
+    null_control: NullControl | None = None
 
     def of(self, *verdicts: str) -> list[Row]:
         """Return the rows with one of these verdicts."""
@@ -97,13 +117,32 @@ def _differing(base: Document, new: Document, *, across_hardware: bool) -> list[
     found = []
     if base["point"]["config"]["models"] != new["point"]["config"]["models"]:
         found.append("models")
-    found += [key for key in ("stages", "items", "parts") if base[key] != new[key]]
-    if _frames(base) != _frames(new):
-        found.append("work")
+    found += _other_work(base, new)
     if not across_hardware:
         sides = [_hardware(one) for one in (base, new)]
         found += [key for key in sides[0] if sides[0][key] != sides[1].get(key)]
     return found
+
+
+def _other_work(base: Document, new: Document) -> list[str]:
+    found = [key for key in ("stages", "items", "parts") if base[key] != new[key]]
+    return found + (["work"] if _frames(base) != _frames(new) else [])
+
+
+def under_test(base: Document, new: Document) -> list[str]:
+    """Return the keys of the configuration in which two results differ, dotted."""
+    return differing_keys("", base["point"]["config"], new["point"]["config"])
+
+
+def differing_keys(prefix: str, base: Any, new: Any) -> list[str]:
+    """Return the dotted names, below `prefix`, of what differs between two nested mappings."""
+    if isinstance(base, dict) and isinstance(new, dict):
+        return [
+            key
+            for name in dict.fromkeys([*base, *new])
+            for key in differing_keys(f"{prefix}.{name}", base.get(name), new.get(name))
+        ]
+    return [] if base == new else [prefix.removeprefix(".")]
 
 
 def _frames(document: Document) -> list[float]:
@@ -122,8 +161,18 @@ def _hardware(document: Document) -> dict[str, Any]:
     }
 
 
-def _means(document: Document, subject: str) -> list[float]:
-    return [float(one.mean()) for one in Series(document).seconds(subject)]
+def _by_block(document: Document, subject: str) -> dict[int, float]:
+    """Return the mean of each block, in seconds."""
+    series = Series(document)
+    found: dict[int, list[float]] = {}
+    for process, samples in zip(series.processes, series.seconds(subject), strict=True):
+        found.setdefault(process["block"], []).append(float(samples.mean()))
+    return {block: sum(means) / len(means) for block, means in found.items()}
+
+
+def _same_campaign(base: Document, new: Document) -> bool:
+    sides = [(one.get("campaign") or {}).get("id") for one in (base, new)]
+    return sides[0] is not None and sides[0] == sides[1]
 
 
 def _unusable(name: str, document: Document | None) -> str | None:
@@ -135,9 +184,28 @@ def _unusable(name: str, document: Document | None) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A baseline's point and the candidate's it is held against."""
+
+    base: Document
+    new: Document | None
+    chosen: bool = False
+    """The user paired them, so that what differs in their configuration is under test."""
+
+
+@dataclass(frozen=True)
+class Occasions:
+    """How much one host differs from itself between two occasions."""
+
+    sd: float = comparison.OCCASION_SD
+    measured: bool = False
+
+
 def compare(
     baseline: Sequence[Document], candidate: Sequence[Document], *,
     delta: float = comparison.MINIMUM_EFFECT, across_hardware: bool = False,
+    occasions: Occasions = Occasions(),
 ) -> Comparison:  # fmt: skip
     """Compare two sweeps measured on two occasions, per point and stage.
 
@@ -146,58 +214,95 @@ def compare(
         candidate: the others.
         delta: minimum relative effect.
         across_hardware: compare results of different machines too.
+        occasions: what two occasions differ by.
     """
     others = {_key(one): one for one in candidate}
-    rows: list[Row] = []
-    for base in baseline:
-        new = others.pop(_key(base), None)
-        name = base["point"]["name"]
-        reason = _unusable("baseline", base) or _unusable("candidate", new)
-        if reason or new is None:
-            rows.append(Row(name, WHOLE, None, None, None, Verdict.NOT_COMPARABLE, reason))
-            continue
-        differing = _differing(base, new, across_hardware=across_hardware)
-        if differing:
-            reason = f"differs in {', '.join(differing)}"
-            rows.append(Row(name, WHOLE, None, None, None, Verdict.NOT_COMPARABLE, reason))
-            continue
-        rows += [_row(name, base, new, subject) for subject in (WHOLE, *Series(base).stages)]
-    states = {one["point"]["name"]: one["status"]["state"] for one in candidate}
+    pairs = [Pair(base, others.pop(_key(base), None)) for base in baseline]
+    found = compare_pairs(pairs, delta=delta, across_hardware=across_hardware, occasions=occasions)
+    return replace(found, new_points=[one["point"]["name"] for one in others.values()])
+
+
+def compare_pairs(
+    pairs: Sequence[Pair], *, delta: float = comparison.MINIMUM_EFFECT,
+    across_hardware: bool = False, occasions: Occasions = Occasions(),
+    controls: Sequence[Pair] = (),
+) -> Comparison:  # fmt: skip
+    """Compare points that have been paired.
+
+    Args:
+        pairs: the points.
+        delta: minimum relative effect.
+        across_hardware: compare results of different machines too.
+        occasions: what two occasions differ by, for pairs that were not measured side by side.
+        controls: the baseline against itself; where it differs, no verdict of the rest stands.
+    """
+    rows = [row for pair in pairs for row in _rows(pair, occasions, across=across_hardware)]
+    null = None
+    if controls:
+        checks = [row for pair in controls for row in _rows(pair, occasions, across=True)]
+        null = NullControl(_judged([row for row in checks if row.metric == WHOLE], delta))
+    documents = [one for pair in pairs for one in (pair.base, pair.new) if one is not None]
+    states = {pair.new["point"]["name"]: pair.new["status"]["state"] for pair in pairs if pair.new}
+    chosen = [pair for pair in pairs if pair.chosen and pair.new]
     return Comparison(
-        _judged(rows, delta),
+        _judged(rows, delta, withdrawn=null is not None and not null.passed),
         delta,
-        new_points=[one["point"]["name"] for one in others.values()],
         failed=[name for name, state in states.items() if state in {"failed", "timeout"}],
-        labels=tuple(dict.fromkeys(one["weights"]["label"] for one in (*baseline, *candidate))),
+        labels=tuple(dict.fromkeys(one["weights"]["label"] for one in documents)),
+        interleaved=bool(pairs)
+        and all(pair.new is not None and _same_campaign(pair.base, pair.new) for pair in pairs),
+        occasion_sd=occasions.sd,
+        occasion_measured=occasions.measured,
+        under_test=tuple(
+            dict.fromkeys(
+                key for pair in chosen if pair.new for key in under_test(pair.base, pair.new)
+            )
+        ),
+        null_control=null,
     )
 
 
-def _row(name: str, base: Document, new: Document, subject: str) -> Row:
-    old, now = _means(base, subject), _means(new, subject)
-    return Row(
-        name,
-        subject,
-        sum(old) / len(old),
-        sum(now) / len(now),
-        comparison.unpaired(old, now),
-        Verdict.UNRESOLVED,
+def _rows(pair: Pair, occasions: Occasions, *, across: bool) -> list[Row]:
+    base, new = pair.base, pair.new
+    name = (new or base)["point"]["name"]
+    reason = _unusable("baseline", base) or _unusable("candidate", new)
+    if reason or new is None:
+        return [Row(name, WHOLE, None, None, None, Verdict.NOT_COMPARABLE, reason)]
+    differing = (
+        _other_work(base, new) if pair.chosen else _differing(base, new, across_hardware=across)
     )
+    if differing:
+        reason = f"differs in {', '.join(differing)}"
+        return [Row(name, WHOLE, None, None, None, Verdict.NOT_COMPARABLE, reason)]
+    return [_row(name, pair, occasions, subject) for subject in (WHOLE, *Series(base).stages)]
 
 
-def _judged(rows: Sequence[Row], delta: float) -> list[Row]:
-    judged = iter(comparison.judge([row.difference for row in rows if row.difference], delta))
+def _row(name: str, pair: Pair, occasions: Occasions, subject: str) -> Row:
+    base, new = pair.base, pair.new
+    if new is None:
+        raise ValueError("a pair without a candidate has no figures")
+    old, now = _by_block(base, subject), _by_block(new, subject)
+    if _same_campaign(base, new):
+        both = [block for block in old if block in now]
+        found = comparison.paired([old[block] for block in both], [now[block] for block in both])
+    else:
+        found = comparison.unpaired(list(old.values()), list(now.values()), occasions.sd)
+    means = [sum(one.values()) / len(one) for one in (old, now)]
+    return Row(name, subject, means[0], means[1], found, Verdict.UNRESOLVED)
+
+
+def _judged(rows: Sequence[Row], delta: float, *, withdrawn: bool = False) -> list[Row]:
+    found = comparison.judge([row.difference for row in rows if row.difference], delta)
+    if withdrawn:
+        found = comparison.without_null_control(found)
+    judged = iter(found)
     done = []
     for row in rows:
-        found = next(judged) if row.difference else None
-        if found is None:
+        if row.difference is None:
             done.append(row)
             continue
-        done.append(
-            Row(
-                row.point, row.metric, row.baseline_s, row.candidate_s, found, found.verdict,
-                found.reason,
-            )
-        )  # fmt: skip
+        one = next(judged)
+        done.append(replace(row, difference=one, verdict=one.verdict, reason=one.reason))
     return done
 
 

@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError
+from harness.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,6 +46,24 @@ class Profile(StrEnum):
     rigorous = "rigorous"
 
 
+class FailOn(StrEnum):
+    """From which verdict on a comparison fails."""
+
+    slower = "slower"
+    unresolved = "unresolved"
+
+
+class Retry(StrEnum):
+    """Which finished points are measured again."""
+
+    nothing = "nothing"
+    failed = "failed"
+
+
+SESSION_KEYS = ("resume", "retry", "budget", "plan")
+"""Keys that say how one session goes about it, and nothing about what is measured."""
+
+
 def _refuse(problems: Iterable[str]) -> None:
     found = "; ".join(problems)
     if found:
@@ -72,10 +91,24 @@ class Measure:
     """Most seconds for one point, all its processes together; null: no limit."""
     call_timeout_s: float = 900.0
     """Most seconds for one answer of a worker; after that it is killed."""
+    point_timeout_s: float | None = None
+    """Most seconds of one point, whatever it is doing: then its worker is killed; null: none."""
+    cool_down_s: float = 0.0
+    """Seconds of rest before each process."""
+    max_temperature_c: float | None = None
+    """No process starts while the hottest sensor shows more; null: no such gate."""
+    temperature_wait_s: float = 300.0
+    """Most seconds to wait at that gate; then the point is timed out."""
     target_half_width: float = 0.01
     """Relative half-width of mean and throughput at which a point may stop early."""
     percentile_width: float = 0.05
     """Relative full width of a percentile's interval at which a point may stop early."""
+    percentiles: list[float] = field(default_factory=lambda: [50.0])
+    """Percentiles that must be that narrow, in percent."""
+    plan_iters: bool = False
+    """Plan the iterations of further processes after the pilot; num_iters is then the least."""
+    pilot_processes: int = 3
+    """Processes of the pilot."""
     order_seed: int = 0
     """Seed of the random order of points within each block."""
 
@@ -102,8 +135,20 @@ class Measure:
             yield f"num_iters={self.num_iters}: must be at least 1"
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
+        yield from self._precision_problems()
         if self.call_timeout_s <= 0:
             yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
+        if self.point_timeout_s is not None and self.point_timeout_s <= 0:
+            yield f"measure.point_timeout_s={self.point_timeout_s}: must be above 0, or null"
+        for name in ("cool_down_s", "temperature_wait_s"):
+            if getattr(self, name) < 0:
+                yield f"measure.{name}={getattr(self, name)}: must be 0 or more"
+
+    def _precision_problems(self) -> Iterator[str]:
+        if wrong := [one for one in self.percentiles if not 0 < one < 100]:  # noqa: PLR2004
+            yield f"measure.percentiles={wrong[0]:g}: in percent, above 0 and below 100"
+        if self.pilot_processes < 2:  # noqa: PLR2004 - one process has no spread
+            yield f"measure.pilot_processes={self.pilot_processes}: must be at least 2"
 
 
 @dataclass
@@ -134,6 +179,22 @@ class Config:
     """Where the original's log is written; null: logs/ in the sweep's folder."""
     outputs: str = "outputs"
     """Where the sweep's folder is made."""
+    baseline: str | None = None
+    """A sweep's folder or a named baseline to measure again beside each point."""
+    null_control: bool = True
+    """With a baseline: measure it twice, so that a disturbed machine convicts nobody."""
+    fail_on: FailOn = FailOn.slower
+    """With a baseline: what makes the command fail."""
+    plan: bool = False
+    """Show what would be measured, how long it takes and how much it writes; measure nothing."""
+    resume: str = "auto"
+    """auto: the same command continues where it was cut off; never: anew; else a sweep's folder."""
+    retry: Retry = Retry.nothing
+    """failed: measure points that failed or timed out again, in the folder they failed in."""
+    budget: str | None = None
+    """Most time for the whole command, such as 30m or 1h30m; null: none."""
+    repeat: int = 1
+    """How often the whole sweep is measured, each time into a folder of its own."""
 
     def __post_init__(self) -> None:
         """Check ranges, and let the two short keys speak for the profile's."""
@@ -142,6 +203,7 @@ class Config:
             self.measure.warmup_iters = self.warmup_iters
         if self.num_iters is not None:
             self.measure.num_iters = self.num_iters
+            self.measure.plan_iters = False  # who names a number gets that number
         self.measure.__post_init__()
 
     def _problems(self) -> Iterator[str]:
@@ -152,6 +214,10 @@ class Config:
                 f"il={self.il}: the input length must be {LEAST_IL} to {LARGEST_IL} characters, "
                 "the range the pipeline is built for"
             )
+        if self.repeat < 1:
+            yield f"repeat={self.repeat}: must be at least 1"
+        if self.budget is not None and parse_duration(self.budget) is None:
+            yield f"budget={self.budget}: a time such as 90s, 30m or 1h30m"
         if self.seed < 0:
             yield f"seed={self.seed}: must be 0 or more"
         if not self.devices:

@@ -11,7 +11,7 @@ from harness.precision import precision_text
 from harness.units import duration, quantity, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.plan import PlannedPoint
@@ -57,11 +57,12 @@ class Console:
         self.say(
             f"measure={first.profile.value}: {processes} fresh processes a point, "
             f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
-            f"time limit {limit} a point"
+            f"time limit {limit} a point{_in_all(points)}"
         )
         for number, point in enumerate(points, 1):
             fate = f"skipped: {point.skip}" if point.skip else "to measure"
-            self.say(f"  {number}. {point.point.name}  {point.point.id}  {fate}")
+            side = "" if point.side.value == "candidate" else f"{point.side.value}: "
+            self.say(f"  {number}. {side}{point.point.name}  {point.point.id}  {fate}")
         self.say()
 
     def progress(
@@ -111,6 +112,37 @@ class Console:
             self.say(line)
         labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        for line in _limits(documents):
+            self.say(line)
+
+
+def _in_all(points: Sequence[PlannedPoint]) -> str:
+    """Return what the limits of all points come to: the estimate before anything is measured."""
+    limits = [point.config.measure.time_limit_s for point in points if not point.skip]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits) or len(known) < 2:  # noqa: PLR2004 - one point says it already
+        return ""
+    return f", at most about {duration(sum(known))} in all"
+
+
+def _limits(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each warning and each reason against a better grade once, with its points."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for document in documents:
+        for one in document["warnings"]:
+            key = f"{one['severity']}: {one['seen']}", one["advice"]
+            found.setdefault(key, []).append(document["point"]["name"])
+        for reason in document["grade"].get("latency.mean", {}).get("reasons", ()):
+            key = f"no better than {reason['letter']}: {reason['text']}", reason["advice"]
+            found.setdefault(key, []).append(document["point"]["name"])
+    for (text, advice), names in sorted(found.items(), key=lambda one: _gravity(one[0][0])):
+        where = "every point" if len(names) == len(documents) else ", ".join(names)
+        yield f"{text} ({where}) -> {advice}" if len(documents) > 1 else f"{text} -> {advice}"
+
+
+def _gravity(text: str) -> tuple[int, str]:
+    words = ("error", "no better than F", "no better than D", "warning", "no better than C")
+    return next((n for n, word in enumerate(words) if text.startswith(word)), len(words)), text
 
 
 def _settings(document: Mapping[str, Any]) -> str:
@@ -120,7 +152,8 @@ def _settings(document: Mapping[str, Any]) -> str:
         parts.append(f"backend={config['backend']['name']}")
     if config["waveglow"]:
         parts.append("waveglow")
-    return " ".join(parts)
+    side = (document.get("campaign") or {}).get("side", "candidate")
+    return " ".join(parts if side == "candidate" else [f"{side}:", *parts])
 
 
 def _estimate(document: Mapping[str, Any], key: str) -> float | None:
@@ -160,7 +193,11 @@ def _stages(document: Mapping[str, Any]) -> str:
             text += _steps(document, stage["name"])
         parts.append(text)
     parts.append(f"residual {_figure(document, 'residual.mean')}")
-    return f"{' | '.join(parts)}   {_precision(document)}; {document['weights']['label']}"
+    grade = document["grade"]["latency.mean"]["letter"]
+    return (
+        f"{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
+        f"{document['weights']['label']}"
+    )
 
 
 def _steps(document: Mapping[str, Any], stage: str) -> str:

@@ -7,7 +7,6 @@ the timed code.
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 import time
@@ -66,6 +65,8 @@ class Progress:
 
     tell: Callable[[str], None]
     stopped: Callable[[], bool]
+    started: Callable[[int], None] = lambda _: None
+    """Told the process id of a worker as soon as it runs."""
 
 
 @dataclass
@@ -115,17 +116,20 @@ def run_process(
         "columns": {},
         "glue": {},
         "work": {},
+        "causes": {},
         "counters": {},
     }
     outcome = Outcome(record)
     log = job.folder / f"process-{index}.log"
     try:
-        log.write_text(f"# {job.label}\n", encoding="utf-8")
+        with log.open("a", encoding="utf-8") as heading:  # an earlier session may have written
+            heading.write(f"# {job.label}\n")
         with Worker(
             job.interpreter,
             log=log,
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
+            progress.started(worker.pid)
             _set_up(worker, job, outcome, progress)
             _iterate(worker, job, outcome, deadline, progress)
             record["closing"] = worker.close()
@@ -225,8 +229,9 @@ def _iterate(
         done += answer["count"]
         each_s = sum(answer["columns"]["latency_ns"]) / len(answer["columns"]["latency_ns"]) / 1e9
         each_s = max(each_s, 1e-9)
-        if progress.stopped():
+        if progress.stopped() and done < wanted:
             outcome.state, outcome.reason = "interrupted", "interrupted by the user"
+            record["interrupted"] = True
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
         if late and done >= warmup + LEAST_STEADY:
@@ -235,47 +240,9 @@ def _iterate(
 
 
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
-    for group in ("columns", "glue", "work"):
-        for name, values in answer[group].items():
+    for group in ("columns", "glue", "work", "causes"):
+        for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)
     for name, value in answer["counters"].items():
         record["counters"][name] = record["counters"].get(name, 0) + value
     record.setdefault("clock", answer["clock"])
-
-
-def seconds_for_next(measure: Measure, *, done: int, spent_s: float) -> float | None:
-    """Return the seconds the next process may take, or None when there is no limit.
-
-    The point's limit is shared out among the processes it needs at least.
-    """
-    if measure.time_limit_s is None:
-        return None
-    left = max(0.0, measure.time_limit_s - spent_s)
-    return left / max(1, measure.min_processes - done)
-
-
-def should_stop(
-    measure: Measure, *, done: int, spent_s: float, half_width: float | None
-) -> str | None:
-    """Return why a point is finished after a whole block, or None to go on.
-
-    Args:
-        measure: the profile.
-        done: processes finished.
-        spent_s: seconds spent on this point.
-        half_width: relative half-width of the mean's interval; None when there is no interval.
-    """
-    if done >= measure.max_processes:
-        return "count"
-    limit = math.inf if measure.time_limit_s is None else measure.time_limit_s
-    if done and spent_s + spent_s / done > limit and done >= measure.min_processes:
-        return "time"
-    if done and spent_s >= limit:
-        return "time"
-    if (
-        done >= measure.min_processes
-        and half_width is not None
-        and half_width <= measure.target_half_width
-    ):
-        return "precision"
-    return None

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 MILD, SEVERE = 1.5, 3.0
 """Tukey's fences, in interquartile ranges beyond the quartiles."""
+PREEMPTED = 0.01
+"""Share of an iteration's time its threads waited for a CPU (section 7)."""
+THROTTLED = 0.95
+"""Of the steady median of the CPU's clock."""
+COUNTED = {"steal_ticks": "steal", "major_faults": "major-fault", "after_collection": "gc"}
+"""Causes that are there as soon as they are counted at all: column and label."""
+CAUSES = ("preempted", *COUNTED.values(), "throttled")
 LEAST_N = 5
 """Fewer values have no quartiles worth a fence."""
 
@@ -24,7 +31,8 @@ def labels(process: Mapping[str, Any]) -> dict[str, list[int]]:
     """Return label -> numbers of the iterations that have it, warm-up counted in the numbering.
 
     `first` is iteration 0. `mild` and `severe` lie beyond the fences of the process's own steady
-    iterations, on either side; what is severe is not mild.
+    iterations, on either side; what is severe is not mild. The other labels are causes: what
+    the system counted around the iteration; a cause the system does not count has no label.
     """
     every = np.asarray(process["columns"].get("latency_ns", ()), dtype=float)
     found: dict[str, list[int]] = {"first": [0] if len(every) else []}
@@ -33,7 +41,42 @@ def labels(process: Mapping[str, Any]) -> dict[str, list[int]]:
     severe, mild = beyond(steady)
     found["mild"] = (np.flatnonzero(mild) + warmup).tolist()
     found["severe"] = (np.flatnonzero(severe) + warmup).tolist()
-    return found
+    return found | _causes(process, every)
+
+
+def _causes(process: Mapping[str, Any], latency_ns: NDArray[np.float64]) -> dict[str, list[int]]:
+    columns = {
+        name: np.asarray(values, dtype=float)
+        for name, values in process.get("causes", {}).items()
+        if len(values) == len(latency_ns)
+    }
+    found = {}
+    if "runqueue_ns" in columns:
+        found["preempted"] = columns["runqueue_ns"] > PREEMPTED * latency_ns
+    for name, label in COUNTED.items():
+        if name in columns:
+            found[label] = columns[name] > 0
+    if "frequency_khz" in columns:
+        clocks = columns["frequency_khz"]
+        steady = clocks[process["warmup"] :]
+        usual = np.median(steady) if len(steady) else 0.0
+        found["throttled"] = clocks < THROTTLED * usual
+    return {label: np.flatnonzero(mask).tolist() for label, mask in found.items()}
+
+
+def share(processes: Sequence[Mapping[str, Any]], label: str) -> float | None:
+    """Return the share of steady iterations that have a label; None where nobody looked."""
+    looked = [one for one in processes if label in one.get("labels", {})]
+    total = sum(_steady_count(one) for one in looked)
+    if not total:
+        return None
+    having = sum(sum(index >= one["warmup"] for index in one["labels"][label]) for one in looked)
+    return having / total
+
+
+def _steady_count(process: Mapping[str, Any]) -> int:
+    count, warmup = len(process["columns"].get("latency_ns", ())), int(process["warmup"])
+    return max(0, count - warmup)
 
 
 def beyond(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

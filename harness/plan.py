@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT_S = 120.0
 
 
+class Side(StrEnum):
+    """What a point is measured for; a side's results lie together and read as a sweep."""
+
+    CANDIDATE = "candidate"
+    BASELINE = "baseline"
+    CONTROL = "control"
+    """The baseline once more, in the same blocks: it must show no difference."""
+
+
 @dataclass(frozen=True)
 class PlannedPoint:
     """A point with everything its workers will be told, or the reason it is skipped."""
@@ -38,6 +48,13 @@ class PlannedPoint:
     weights: Mapping[str, Any]
     probe: Mapping[str, Any]
     skip: str | None
+    side: Side = Side.CANDIDATE
+
+    @property
+    def place(self) -> str:
+        """Where its results go, below the sweep's folder."""
+        inner = f"points/{self.point.folder}"
+        return inner if self.side is Side.CANDIDATE else f"{self.side.value}/{inner}"
 
     @property
     def parts(self) -> dict[str, list[str]]:

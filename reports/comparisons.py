@@ -12,8 +12,9 @@ from reports.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from harness.compare import Comparison, CompatRow, Row
+    from harness.compare import Comparison, CompatRow, NullControl, Row
 
 HEADER = ("point", "metric", "baseline", "candidate", "ratio", "95 % interval", "verdict")
 COMPAT_HEADER = ("log", "device", "ratio", "verdict (compat: 0.95 to 1.05)", "reason")
@@ -54,16 +55,41 @@ def _headline(found: Comparison) -> list[str]:
             f"Geometric mean of latency ratios {found.geometric_mean:.4f}; worst point "
             f"{plain(found.worst.point)}: {found.worst.difference.ratio:.4f}."
         )
-    lines.append(
-        f"A difference counts from {found.delta:.1%} on. Two occasions on one host are assumed to "
-        "differ by 1 % (SD), which widens every interval."
-    )
+    lines.append(f"A difference counts from {found.delta:.1%} on. {_occasions(found)}")
+    if found.under_test:
+        lines.append(f"Under test: {plain(', '.join(found.under_test))}.")
+    if found.null_control is not None:
+        lines.append(_null_control(found.null_control))
     if found.new_points:
         lines.append(f"Only in the candidate: {plain(', '.join(found.new_points))}.")
     if found.failed:
         lines.append(f"Failed in the candidate: {plain(', '.join(found.failed))}.")
     lines.append(f"Models: {plain('; '.join(found.labels))}.")
     return lines
+
+
+def _occasions(found: Comparison) -> str:
+    if found.interleaved:
+        return "Both sides were measured side by side, in the same blocks."
+    known = "were measured" if found.occasion_measured else "are assumed"
+    return (
+        f"Two occasions on one host {known} to differ by {found.occasion_sd:.1%} (SD), which "
+        "widens every interval."
+    )
+
+
+def _null_control(control: NullControl) -> str:
+    rows = ", ".join(
+        f"{plain(row.point)} {_ratio(row.difference.ratio if row.difference else None)} "
+        f"{row.verdict}"
+        for row in control.rows
+    )
+    if control.passed:
+        return f"Null control passed: the baseline against itself gave {rows}."
+    return (
+        f"Null control failed: the baseline against itself gave {rows}. No slower or faster of "
+        "this comparison stands; find what disturbs the machine and measure again."
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -132,6 +158,11 @@ def to_json(found: Comparison) -> str:
         "new_points": list(found.new_points),
         "failed": list(found.failed),
         "weights": list(found.labels),
+        "interleaved": found.interleaved,
+        "occasion_sd": None if found.interleaved else found.occasion_sd,
+        "occasion_measured": found.occasion_measured,
+        "under_test": list(found.under_test),
+        "null_control": None if found.null_control is None else found.null_control.passed,
         "rows": rows,
     }
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -165,6 +196,15 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
     "junit": to_junit,
 }
 """The formats of `python -m harness compare`."""
+FILES = {"comparison.md": to_markdown, "comparison.json": to_json, "comparison.xml": to_junit}
+"""What a sweep with a baseline leaves beside its results."""
+
+
+def write(found: Comparison, folder: Path) -> list[Path]:
+    """Write a comparison in every format for files; return the paths."""
+    for name, form in FILES.items():
+        (folder / name).write_text(form(found), encoding="utf-8")
+    return [folder / name for name in FILES]
 
 
 def compat_text(rows: Sequence[CompatRow]) -> str:

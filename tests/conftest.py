@@ -1,4 +1,4 @@
-"""What all tests share: a cache of their own, so that no test reads or fills the user's."""
+"""What all tests share: folders of their own, so that no test reads or fills the user's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ DOUBLES = Path(__file__).resolve().parent / "doubles"
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Point the user's cache folder at one that lives as long as the test session."""
+    """Point the user's folders at ones that live as long as the test session."""
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
     # A coloured or wide terminal of whoever runs the tests must not change what is compared.
     patch.setenv("COLUMNS", "200")
     patch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -8,6 +8,7 @@ import pytest
 
 from backends import counters, executor, plan
 from backends.base import Backend, BackendError, CompiledStage, UsageError
+from backends.causes import Causes
 from backends.executor import Columns, Executor
 from backends.fake import FakeBackend
 from tests.backends import small_pipeline
@@ -159,12 +160,14 @@ def test_timed_loop_keeps_nothing_from_iteration_to_iteration() -> None:
     def grown(count: int) -> int:
         columns = Columns(names, count)
         work: dict[str, Any] = {}
+        causes = Causes(count)
         gc.collect()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        made._loop(columns, work, count, 0, 100)
+        made._loop(columns, work, causes, count=count, start=0, collect_every=100)
         after = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
+        causes.close()
         return after - before
 
     grown(50)

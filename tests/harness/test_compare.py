@@ -143,7 +143,7 @@ def test_markdown_folds_what_did_not_change(sweep: Any, capsys: Capture) -> None
     ("words", "said"),
     [
         ((), "a baseline and a candidate"),
-        (("/nope", "/nope"), "no such folder"),
+        (("/nope", "/nope"), "neither a folder nor a saved baseline"),
         (("BASE", "BASE", "wibble=1"), "unknown key 'wibble'"),
         (("BASE", "BASE", "rule=best"), "possible: verdict, compat"),
         (("BASE", "BASE", "delta=2"), "delta=2"),

@@ -1,0 +1,236 @@
+"""Baselines: sweeps kept under a name, and points measured again beside a candidate."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from harness import compare, results
+from harness.config import Model, Quant
+from harness.errors import UsageError
+from harness.plan import Side
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.config import Config
+    from harness.plan import PlannedPoint, Planner
+
+WORKLOAD = ("pipeline", "bs", "il", "waveglow")
+"""What a candidate and its baseline must share; everything else may be under test."""
+KEPT = ("sweep.json", "summary.csv", "summary.json")
+
+
+def home() -> Path:
+    """Return the folder of named baselines."""
+    return platformdirs.user_data_path("harness", appauthor=False) / "baselines"
+
+
+# --- named baselines -------------------------------------------------------------------------
+
+
+def save(name: str, folder: Path, *, overwrite: bool = False) -> Path:
+    """Copy the results of a sweep to where `name` finds them.
+
+    Raises:
+        UsageError: the name is taken or no name, or the folder holds no result.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UsageError(f"baseline save {name!r}: letters, digits, '.', '+', '-' and '_' only")
+    if not folder.is_dir():
+        raise UsageError(f"baseline save {name} {folder}: there is no such folder")
+    found = results.load_sweep(folder)
+    if not found.trials:
+        raise UsageError(f"baseline save {name} {folder}: holds no result file")
+    place = home() / name
+    if place.exists() and not overwrite:
+        raise UsageError(f"baseline {name} exists already; overwrite=true replaces it")
+    fresh = place.with_name(f".{name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for file in [folder / one for one in KEPT if (folder / one).is_file()]:
+        shutil.copy2(file, fresh / file.name)
+    for path in found.paths.values():
+        point = fresh / path.parent.relative_to(folder)
+        point.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, point / path.name)
+    shutil.rmtree(place, ignore_errors=True)
+    fresh.rename(place)
+    return place
+
+
+def names() -> list[str]:
+    """Return the names of the saved baselines."""
+    if not home().is_dir():
+        return []
+    return sorted(one.name for one in home().iterdir() if one.is_dir() and one.name[0] != ".")
+
+
+def describe() -> Iterator[str]:
+    """Yield one line for each saved baseline."""
+    for name in names():
+        found = results.load_sweep(home() / name)
+        started = min((one["started"]["utc"] for one in found.trials), default="never")
+        labels = "; ".join(dict.fromkeys(one["weights"]["label"] for one in found.trials))
+        yield f"{name}  {len(found.trials)} points, measured {started[:19]}, {labels}"
+
+
+def resolve(text: str, asked: str) -> Path:
+    """Return the sweep's folder that a path or a name stands for; a path comes first.
+
+    Args:
+        text: what the user wrote.
+        asked: the option it was written for, for the message.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if Path(text).exists():
+        return Path(text)
+    if text in names():
+        return home() / text
+    saved = ", ".join(names()) or "none"
+    raise UsageError(
+        f"{asked}{text}: neither a folder nor a saved baseline; saved: {saved}. "
+        "`python -m harness baseline save NAME DIR` saves one"
+    )
+
+
+# --- side by side ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is measured beside the candidates, and for which of them."""
+
+    points: Sequence[PlannedPoint]
+    pairs: Mapping[str, str]
+    """From the id of a candidate to that of its baseline."""
+
+
+def beside(candidates: Sequence[PlannedPoint], planner: Planner) -> Beside:
+    """Plan the baseline's points again, each with its null control, for the same blocks.
+
+    Raises:
+        UsageError: a candidate has no baseline or several, or one cannot be measured here as it
+            was.
+    """
+    config = candidates[0].config
+    if config.baseline is None:
+        return Beside((), {})
+    folder = resolve(config.baseline, "baseline=")
+    documents = results.load_sweep(folder).trials if folder.is_dir() else ()
+    if not documents:
+        raise UsageError(f"baseline={config.baseline}: holds no result file; name a sweep's folder")
+    planned: dict[str, PlannedPoint] = {}
+    pairs = {}
+    for candidate in candidates:
+        document = partner(candidate.point.facts, documents)
+        key = document["point"]["id"]
+        if key not in planned:
+            planned[key] = _again(document, candidate.config, planner)
+        pairs[candidate.point.id] = key
+    sides = [Side.BASELINE, Side.CONTROL] if config.null_control else [Side.BASELINE]
+    return Beside([replace(one, side=side) for one in planned.values() for side in sides], pairs)
+
+
+def partner(facts: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the result of the same workload that differs from a candidate in the fewest keys.
+
+    Raises:
+        UsageError: there is none, or two differ from it equally.
+    """
+    same = [
+        one
+        for one in documents
+        if all(one["point"]["config"].get(key) == facts[key] for key in WORKLOAD)
+    ]
+    wanted = ", ".join(f"{key}={facts[key]}" for key in WORKLOAD[1:])
+    if not same:
+        raise UsageError(f"baseline: no point with {wanted}; measure one, or sweep what it has")
+    apart = [len(compare.differing_keys("", one["point"]["config"], facts)) for one in same]
+    nearest = [one for one, count in zip(same, apart, strict=True) if count == min(apart)]
+    if len(nearest) > 1:
+        listed = " and ".join(one["point"]["name"] for one in nearest[:2])
+        raise UsageError(
+            f"baseline: {listed} are equally near to the point with {wanted}; "
+            "name a sweep that has one of them"
+        )
+    return nearest[0]
+
+
+def _again(document: Mapping[str, Any], like: Config, planner: Planner) -> PlannedPoint:
+    """Return the plan of a stored point.
+
+    Raises:
+        UsageError: what would be measured is not what was.
+    """
+    (planned,) = planner.plan([config_of(document, like)])
+    if planned.point.id != document["point"]["id"]:
+        keys = compare.differing_keys("", document["point"]["config"], planned.point.facts)
+        raise UsageError(
+            f"baseline {document['point']['name']} cannot be measured here as it was: it would "
+            f"differ in {', '.join(keys)}; compare the two sweeps instead"
+        )
+    return planned
+
+
+def config_of(document: Mapping[str, Any], like: Config) -> Config:
+    """Return the configuration of a stored point, measured as `like` is."""
+    facts = document["point"]["config"]
+    paths = [Path(model["path"]) for model in document["models"].values() if "path" in model]
+    supplied = facts["model"] is None and paths
+    return replace(
+        like,
+        quant=Quant(facts["quant"]),
+        bs=facts["bs"],
+        il=facts["il"],
+        waveglow=facts["waveglow"],
+        backend=dict(document["settings"]["requested"]["options"]),
+        model=like.model if facts["model"] is None else Model(facts["model"]),
+        devices=list(facts["devices"]),
+        models_dir=str(paths[0].parent) if supplied else None,
+        seed=facts["seed"],
+        baseline=None,
+    )
+
+
+def judge(folder: Path, *, delta: float, control: bool = True) -> compare.Comparison:
+    """Compare the sides that were measured side by side in one sweep.
+
+    Raises:
+        UsageError: the folder holds no baseline.
+    """
+    sweep = results.load_sweep(folder)
+    pairs = sweep.facts.get("pairs") or {}
+    if not pairs:
+        raise UsageError(
+            f"compare {folder}: no baseline was measured in it; name two sweeps, or measure with "
+            "baseline=DIR"
+        )
+    sides = {
+        side: {
+            one["point"]["id"]: one for one in results.load_sweep(folder / side.value).trials
+        }
+        for side in (Side.BASELINE, Side.CONTROL)
+    }  # fmt: skip
+    found = {one["point"]["id"]: one for one in sweep.trials}
+    base = sides[Side.BASELINE]
+    return compare.compare_pairs(
+        [
+            compare.Pair(base[partner_id], found.get(point), chosen=True)
+            for point, partner_id in pairs.items()
+            if partner_id in base
+        ],
+        delta=delta,
+        controls=[
+            compare.Pair(base[one], again, chosen=True)
+            for one, again in sides[Side.CONTROL].items()
+            if control and one in base
+        ],
+    )
