@@ -37,6 +37,7 @@ def greeting() -> Dict[str, Any]:
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "pid": os.getpid(),
+        "epoch_ns": EPOCH_NS,
     }
 
 

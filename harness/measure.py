@@ -7,6 +7,7 @@ the timed code.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.config import Measure
+    from harness.together import Gate
 
 CHUNK_S = 2.0
 """Seconds of iterations asked for at once: long enough to leave the worker alone."""
 OVERHEAD_ITERATIONS = 1000
+WAITING_S = 0.1
+"""Seconds of iterations asked for at once while other devices still have some to do."""
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -52,6 +56,8 @@ class Job:
     measure: Measure
     calibration: tuple[Mapping[str, Any], ...] = ()
     """Inputs a build of integer precision may calibrate on, the same for every point."""
+    first: bool = True
+    """Whether this is the device whose outputs are kept in a file."""
 
     @property
     def slug(self) -> str:
@@ -79,6 +85,8 @@ class Outcome:
     settings: dict[str, Any] = field(default_factory=dict)
     cut_short: bool = False
     """The time limit ended the process before it had all its iterations."""
+    beside: list[dict[str, Any]] = field(default_factory=list)
+    """The records of the processes that ran at the same time on other devices."""
 
 
 def run_process(
@@ -90,6 +98,7 @@ def run_process(
     epoch_ns: int,
     seconds: float | None,
     progress: Progress,
+    gate: Gate | None = None,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
 
@@ -101,6 +110,7 @@ def run_process(
         epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
+        gate: where the workers of several devices wait for each other.
     """
     started = time.monotonic_ns()
     deadline = None if seconds is None else started + int(seconds * 1e9)
@@ -120,7 +130,8 @@ def run_process(
         "counters": {},
     }
     outcome = Outcome(record)
-    log = job.folder / f"process-{index}.log"
+    device = f"-device-{job.device}" if gate else ""
+    log = job.folder / f"process-{index}{device}.log"
     try:
         with log.open("a", encoding="utf-8") as heading:  # an earlier session may have written
             heading.write(f"# {job.label}\n")
@@ -130,8 +141,9 @@ def run_process(
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
             progress.started(worker.pid)
-            _set_up(worker, job, outcome, progress)
-            _iterate(worker, job, outcome, deadline, progress)
+            with gate.turn if gate else contextlib.nullcontext():
+                _set_up(worker, job, outcome, progress)
+            _iterate(worker, job, outcome, deadline, progress, gate=gate)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error)
@@ -141,6 +153,9 @@ def run_process(
     except (UsageError, OSError) as error:
         # The plan has probed with the same options, so this is new: the point's, not the sweep's.
         outcome.state, outcome.reason = "failed", str(error)
+    finally:
+        if gate:
+            gate.leave(job.device)
     if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
     return outcome
@@ -151,9 +166,12 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     record["pid"] = worker.greeting.get("pid", worker.pid)
     record["interpreter"] = f"{worker.greeting['implementation']} {worker.greeting['python']}"
     record["start_ns"] = worker.start_ns
+    record["clock_epoch_ns"] = worker.greeting.get("epoch_ns")
     probe = worker.ask(
         "probe", patience, backend=job.backend, options=job.options, device=job.device
     )
+    if probe.get("virtual_clock"):
+        record["clock_epoch_ns"] = 0  # every worker's clock starts at 0
     if not probe["available"]:
         raise WorkerError(str(probe["reason"]), kind="unsupported")
     progress.tell("building")
@@ -189,7 +207,8 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         "overhead", patience, stages=len(job.plan["stages"]), count=OVERHEAD_ITERATIONS
     )
     progress.tell("first pass")
-    golden_file = job.folder / f"golden-{job.slug}.npz" if record["index"] == 1 else None
+    keeping = record["index"] == 1 and job.first
+    golden_file = job.folder / f"golden-{job.slug}.npz" if keeping else None
     inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",
@@ -206,19 +225,30 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
 
 
 def _iterate(
-    worker: Worker, job: Job, outcome: Outcome, deadline: int | None, progress: Progress
+    worker: Worker,
+    job: Job,
+    outcome: Outcome,
+    deadline: int | None,
+    progress: Progress,
+    *,
+    gate: Gate | None,
 ) -> None:
     record, wanted = outcome.record, job.measure.warmup_iters + job.measure.num_iters
     inputs, _ = job.prepare()
     warmup = job.measure.warmup_iters
     done, each_s = 0, max(record["first_ns"], 1) / 1e9
-    while done < wanted:
+    while done < wanted or (gate and gate.others_run(job.device)):
+        if gate and done == warmup:
+            gate.start()
         if done < warmup:
             progress.tell(f"warm-up {done}/{warmup}")
         else:
             progress.tell(f"measuring {done - warmup}/{wanted - warmup}")
         phase_end = warmup if done < warmup else wanted
-        count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
+        chunk_s = CHUNK_S if done < wanted else WAITING_S
+        count = max(1, int(chunk_s / each_s))
+        if done < wanted:
+            count = min(count, phase_end - done)
         answer = worker.ask(
             "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
         )
@@ -235,8 +265,8 @@ def _iterate(
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
         if late and done >= warmup + LEAST_STEADY:
-            outcome.cut_short = done < wanted
-            return
+            outcome.cut_short |= done < wanted
+            wanted = min(wanted, done)  # the end, unless another device still runs
 
 
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:

@@ -178,11 +178,6 @@ class Planner:
 
     def _probe(self, config: Config) -> Mapping[str, Any]:
         name, options = config.backend["name"], backend_options(config)
-        if len(config.devices) > 1:
-            raise UsageError(
-                f"devices={','.join(config.devices)}: one device at a time; sweep them with "
-                "-m devices=[0],[1]"
-            )
         device = config.devices[0]
         key = repr((name, config.backend.get("python"), sorted(options.items()), device))
         if key not in self._probes:
@@ -196,10 +191,9 @@ class Planner:
             except WorkerError as error:
                 self._probes[key] = {"available": False, "reason": str(error), "options": options}
         probe = self._probes[key]
-        if probe["available"] and device not in probe["devices"]:
-            raise UsageError(
-                f"devices={device}: {name} has {', '.join(probe['devices']) or 'no device'}"
-            )
+        if probe["available"] and not set(config.devices) <= set(probe["devices"]):
+            found = ", ".join(probe["devices"]) or "no device"
+            raise UsageError(f"devices={','.join(config.devices)}: {name} has {found}")
         return probe
 
     def _resolve(self, config: Config, pipeline: Pipeline) -> store.ResolvedModels:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, measure, results, resume, stopping
+from harness import environment, measure, results, resume, stopping, together
 from harness.errors import ExitStatus
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
@@ -185,8 +185,9 @@ class Sweep:
         left_s = self._budget_left_s()
         if left_s is not None:
             seconds = left_s if seconds is None else min(seconds, left_s)
-        return measure.run_process(
+        return together.run(
             point.job(),
+            point.planned.config.devices,
             index=point.done + 1,
             block=block,
             order=place,

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision"},
     {"models", "statistics", "series", "config", "folder"},
+    {"devices"},
     {"metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
     {"fitness"},
@@ -24,7 +25,7 @@ LAYERS = (
     {"extensions"},
     {"measure"},
     {"plan"},
-    {"trial"},
+    {"trial", "together"},
     {"resume"},
     {"console"},
     {"interrupt"},

@@ -26,6 +26,7 @@ def harness(
     own = {
         "PYTHONPATH": str(DOUBLES),
         "PATH": f"{DOUBLES / 'bin'}:{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(cwd / "cache"),  # what one test builds, another must not find
         "MAGICMIND_DOUBLE": json.dumps(double or {}),
         "MAGICMIND_DOUBLE_LOG": str(cwd / "calls.jsonl"),
     }
@@ -142,3 +143,44 @@ def test_the_worker_runs_on_python_3_7(tmp_path: Path, interpreter: str | None) 
     (one,) = documents(tmp_path).values()
     assert one["status"]["state"] == "ok"
     assert one["processes"][0]["interpreter"].startswith("CPython 3.7")
+
+
+def test_two_cards_work_at_the_same_time(tmp_path: Path) -> None:
+    done = harness(
+        tmp_path, "backend=magicmind", *SMALL, "devices=0,1", "num_iters=100",
+        double={"devices": 2}, FAKE_CNMON=json.dumps({"cards": 2}),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (one,) = documents(tmp_path).values()
+    assert [process["device"] for process in one["processes"]] == ["0", "1"]
+    assert len({process["pid"] for process in one["processes"]}) == 2
+    (together,) = one["devices"]["rounds"]
+    assert set(together["overlap"]) == {"0", "1"}
+    assert together["skew_s"] >= 0
+    assert one["settings"]["devices"]["1"]["facts"]["uuid"].endswith("1")
+    # One log block a card, one row a card beside that of both.
+    (log,) = (tmp_path / "outputs").glob("*/logs/*")
+    assert "dev[0]" in log.read_text()
+    assert "dev[1]" in log.read_text()
+    (table,) = (tmp_path / "outputs").glob("*/summary.json")
+    rows = json.loads(table.read_text())["rows"]
+    whole = {row["device"]: row for row in rows if row["subject"] == "latency"}
+    assert set(whole) == {"0,1", "0", "1"}
+    assert whole["0,1"]["items_per_s"] > max(whole[card]["items_per_s"] for card in "01") * 0.5
+    assert "skew" in done.stdout
+    calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
+    # The second card's worker found what the first one's built, and each used its own card.
+    assert len([call for call in calls if call["call"] == "build_model"]) == 3
+    used = {(call["pid"], call["device"]) for call in calls if call["call"] == "enqueue"}
+    assert sorted(device for _, device in used) == [0, 1]
+
+
+def test_a_card_that_fails_ends_the_round_and_names_itself(tmp_path: Path) -> None:
+    done = harness(
+        tmp_path, "backend=magicmind", *SMALL, "devices=0,1",
+        double={"devices": 2, "fail": {"sync": 7}, "fail_on": 1},
+        FAKE_CNMON=json.dumps({"cards": 2}),
+    )  # fmt: skip
+    assert done.returncode == 6
+    (one,) = documents(tmp_path).values()
+    assert one["status"]["reason"] == ("device 1: MagicMind: sync failed: injected failure of sync")

@@ -30,6 +30,8 @@ class Options:
         """onnxruntime's, set before each session."""
         self.fail: dict[str, int] = {}
         """call -> which of its calls fails, once, counted from 1."""
+        self.fail_on: int | None = None
+        """The only device whose calls fail; None: every one's."""
         self.hang = ""
         """The call that never returns; it leaves a child process behind."""
         self.crash = ""
@@ -108,6 +110,8 @@ class State:
             self.note("hang", child=child.pid)
             time.sleep(600)
         self.counts[call] = self.counts.get(call, 0) + 1
+        if self.options.fail_on not in (None, self.device):
+            return False
         return self.options.fail.get(call) == self.counts[call]
 
     # Devices and memory
