@@ -115,6 +115,11 @@ def check_options(
     }
 
 
+def finding(what: str, state: str, seen: str, fix: str = "") -> Dict[str, str]:
+    """Return one thing looked at, as `Backend.examine` answers."""
+    return {"what": what, "state": state, "seen": seen, "fix": fix}
+
+
 class Artefact(NamedTuple):
     """What `load` loads for one stage."""
 
@@ -192,13 +197,29 @@ class Backend:
         raise NotImplementedError
 
     def observe(self) -> Dict[str, Any]:
-        """Return the device's state now; asked of a process of its own that measures nothing.
+        """Return the device's state now, without starting the runtime.
+
+        Asked between iterations, and during them of a process of its own that measures nothing.
 
         Returns:
             `at_ns` (perf_counter_ns), `cost_ns`, `reason` (why nothing is known, or None) and what
             is known: `temperature_c`, `power_w`, `memory_used_mib`, `utilisation_pct`, `clock_mhz`.
         """
         return {"reason": f"{self.name} tells nothing of its device while it works"}
+
+    def examine(self) -> List[Dict[str, str]]:
+        """Return what is here and what is missing, for `doctor`: before probe, which it may do.
+
+        Returns:
+            `what` was looked at, `state` (ok, warning or unknown), what was `seen`, and the `fix`
+            of a warning: a command, or what to set.
+        """
+        answer = self.probe()
+        runtime = answer["runtime"]
+        if not answer["available"]:
+            return [finding(self.name, "warning", answer["reason"], "install the runtime")]
+        seen = f"{runtime['name']} {runtime['version']} on {answer['device']['name']}"
+        return [finding(self.name, "ok", seen)]
 
     def begin(self, iteration: Optional[int]) -> None:
         """Hear which iteration comes next, before its span; None: the verification pass."""

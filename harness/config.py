@@ -109,6 +109,8 @@ class Measure:
     """Plan the iterations of further processes after the pilot; num_iters is then the least."""
     pilot_processes: int = 3
     """Processes of the pilot."""
+    telemetry_s: float | None = None
+    """Seconds between two looks at the working device, from a process beside it; null: none."""
     order_seed: int = 0
     """Seed of the random order of points within each block."""
 
@@ -133,13 +135,13 @@ class Measure:
             yield f"warmup_iters={self.warmup_iters}: must be 0 or more"
         if self.num_iters < 1:
             yield f"num_iters={self.num_iters}: must be at least 1"
-        if self.time_limit_s is not None and self.time_limit_s <= 0:
-            yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
+        for name in ("time_limit_s", "point_timeout_s", "telemetry_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                yield f"measure.{name}={value}: must be above 0, or null for none"
         yield from self._precision_problems()
         if self.call_timeout_s <= 0:
             yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
-        if self.point_timeout_s is not None and self.point_timeout_s <= 0:
-            yield f"measure.point_timeout_s={self.point_timeout_s}: must be above 0, or null"
         for name in ("cool_down_s", "temperature_wait_s"):
             if getattr(self, name) < 0:
                 yield f"measure.{name}={getattr(self, name)}: must be 0 or more"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
+from harness.telemetry import Sampler, look
 from harness.worker import Worker
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Job:
     """Inputs a build of integer precision may calibrate on, the same for every point."""
     first: bool = True
     """Whether this is the device whose outputs are kept in a file."""
+
+    def sampler(self, period_s: float) -> Sampler:
+        """Return what looks at the device every so many seconds."""
+        return Sampler(self.interpreter, self.backend, self.options, self.device, period_s)
 
     @property
     def slug(self) -> str:
@@ -143,7 +148,15 @@ def run_process(
             progress.started(worker.pid)
             with gate.turn if gate else contextlib.nullcontext():
                 _set_up(worker, job, outcome, progress)
-            _iterate(worker, job, outcome, deadline, progress, gate=gate)
+            telemetry = record["telemetry"] = {"before": look(worker)}
+            with contextlib.ExitStack() as stack:
+                period_s = job.measure.telemetry_s
+                if period_s is not None:
+                    sampler = job.sampler(period_s)
+                    stack.callback(lambda: telemetry.update(during=sampler.record()))
+                    stack.enter_context(sampler)  # ends before its record is taken
+                _iterate(worker, job, outcome, deadline, progress, gate=gate)
+            telemetry["after"] = look(worker)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error)

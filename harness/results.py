@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import advice, compat, devices, metrics, outliers, steady
+from harness import advice, compat, devices, energy, metrics, outliers, steady
 from harness.errors import ResultFileError
 from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
@@ -84,6 +84,7 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     done["processes"] = assessed(done["method"], done["processes"])
     done["summary"] = metrics.summarise(done)
     done["devices"] = devices.assess(Series(done))
+    done["energy"] = energy.assess(Series(done))
     done["compat"] = compat.blocks(done)
     done["warnings"] = advice.warnings(done)
     done["grade"] = advice.grades(done)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision"},
     {"models", "statistics", "series", "config", "folder"},
-    {"devices"},
+    {"devices", "energy"},
     {"metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
     {"fitness"},
@@ -22,7 +22,7 @@ LAYERS = (
     {"compare", "doctor", "journal", "verify"},
     {"point"},
     {"worker", "store"},
-    {"extensions"},
+    {"extensions", "telemetry"},
     {"measure"},
     {"plan"},
     {"trial", "together"},

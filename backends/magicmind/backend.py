@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import time
@@ -17,8 +18,9 @@ from backends.base import (
     Option,
     UnsupportedError,
     UsageError,
+    finding,
 )
-from backends.magicmind import builder, device
+from backends.magicmind import builder, device, doctor
 from backends.magicmind.sdk import Card, Handle, Sdk
 from backends.magicmind.stage import MagicMindStage
 
@@ -147,6 +149,28 @@ class MagicMindBackend(Backend):
     def observe(self) -> Dict[str, Any]:
         """Return the card's state from cnmon, without a look at the SDK."""
         return device.sample(self._number())
+
+    def examine(self) -> List[Dict[str, str]]:
+        """Return what of the SDK, the card and the vendor's tools is here."""
+        found = doctor.surroundings(self._number())
+        try:
+            answer = self.probe()
+        except BackendError as error:
+            return [*found, finding("MagicMind", "warning", str(error), doctor.FIX_CARD)]
+        version = answer["runtime"]["version"]
+        if self._sdk is None:
+            return [*found, finding("MagicMind", "warning", answer["reason"], doctor.FIX_SDK)]
+        found.append(finding("MagicMind", "ok", f"version {version or 'not told'}"))
+        if not answer["available"]:
+            return [*found, finding("cards", "warning", answer["reason"], doctor.FIX_CARD)]
+        found.append(finding("cards", "ok", f"{len(answer['devices'])}, {visible()}"))
+        try:
+            found.append(finding("architecture", "ok", json.dumps(self.archs())))
+        except UnsupportedError as error:
+            found.append(
+                finding("architecture", "warning", str(error), "backend.arch=mtp_372, or mtp_592")
+            )
+        return found
 
     # From model file to something that runs
 

@@ -184,3 +184,69 @@ def test_a_card_that_fails_ends_the_round_and_names_itself(tmp_path: Path) -> No
     assert done.returncode == 6
     (one,) = documents(tmp_path).values()
     assert one["status"]["reason"] == ("device 1: MagicMind: sync failed: injected failure of sync")
+
+
+def test_a_card_is_looked_at_around_and_during_a_process(tmp_path: Path) -> None:
+    done = harness(
+        tmp_path, "backend=magicmind", *SMALL, "num_iters=400", "measure.telemetry_s=0.2",
+        FAKE_CNMON=json.dumps({"power": [40, 60]}),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (one,) = documents(tmp_path).values()
+    (process,) = one["processes"]
+    told = process["telemetry"]
+    for end in ("before", "after"):
+        assert told[end]["power_w"] in {40.0, 60.0}
+        assert told[end]["clock_mhz"] is None
+    columns = told["during"]["columns"]
+    assert told["during"]["period_s"] == 0.2
+    assert len(columns["at_ns"]) >= 1
+    assert min(columns["cost_ns"]) > 0
+    # Samples and iterations share one clock.
+    first = process["clock_epoch_ns"] + process["columns"]["start_ns"][0]
+    assert all(at > first for at in columns["at_ns"])
+    assert "30 s are needed" in one["energy"]["reason"]
+
+
+def test_without_cnmon_the_reason_stands_where_the_figure_would(tmp_path: Path) -> None:
+    bare = f"{Path(sys.executable).parent}"
+    done = harness(tmp_path, "backend=magicmind", "backend.arch=mtp_372", *SMALL, PATH=bare)
+    assert done.returncode == 0, done.stderr
+    (one,) = documents(tmp_path).values()
+    assert one["settings"]["device"]["name"] is None
+    assert "cnmon is not on PATH" in one["settings"]["device"]["facts"]["reasons"]["power_w"]
+    assert "cnmon is not on PATH" in one["processes"][0]["telemetry"]["before"]["reason"]
+
+
+def test_doctor_says_what_is_found_and_what_is_missing(tmp_path: Path) -> None:
+    done = harness(tmp_path, "doctor", "backend=magicmind")
+    assert done.returncode == 0, done.stderr
+    for seen in ("MLU370-S4, driver v5.10.22", "version 1.6.0", '["mtp_372"]'):
+        assert seen in done.stdout
+    missing = harness(tmp_path, "doctor", "backend=magicmind", "fail_on=warning", PYTHONPATH="")
+    assert missing.returncode == 1
+    assert "MagicMind is not installed for Python" in missing.stdout
+    assert "backend.python='docker exec -i CONTAINER python3.7'" in missing.stdout
+
+
+def test_the_originals_own_run_is_an_experiment(tmp_path: Path) -> None:
+    done = harness(tmp_path, "-m", "experiment=mlu370_s4", "model=tiny", double={"clusters": 6})
+    assert done.returncode == 0, done.stderr
+    found = documents(tmp_path)
+    points = {
+        (one["point"]["config"]["quant"], one["point"]["config"]["bs"]) for one in found.values()
+    }
+    assert points == {(f"force_float{bits}", bs) for bits in (16, 32) for bs in (1, 4, 8)}
+    for one in found.values():
+        config, method = one["point"]["config"], one["method"]
+        assert config["backend"]["name"] == "magicmind"
+        assert (config["il"], config["waveglow"], config["sync"]) == (128, False, "stage")
+        assert (method["warmup_iters"], method["num_iters"], method["processes"]) == (3, 10, 1)
+        build = one["settings"]["effective"]["decoder"]["build"]["config"]
+        # The original labels a float16 build float32; here the label is what is built.
+        assert build["precision_config"]["precision_mode"] == config["quant"]
+        assert build["archs"] == [{"mtp_372": [6, 8]}]
+        assert build["dim_range"]["0"] == {"min": [1, 80], "max": [8, 80]}
+        assert one["compat"]["0"]["n"] == 10
+    logs = {path.name for path in (tmp_path / "outputs").glob("*/logs/*")}
+    assert "force_float16_8_128_log_perf" in logs
