@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import outliers
+from harness import load, outliers
 from harness.devices import LEAST_OVERLAP, least_overlap
 from harness.fitness import OLD_DAYS, UNFIT
 from harness.series import WHOLE, Series
@@ -234,6 +234,35 @@ def _outputs_differ(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _generator(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.scheduled or series.scenario != "server":
+        return
+    late = max(
+        float(np.quantile(load.issue_delay(*one), 0.99)) / float(np.median(one[2]))
+        for one in series.requests()
+    )
+    if late > load.GENERATOR:
+        yield Finding(
+            "generator-limited", "warning",
+            f"requests were sent late by {late:.1%} of the median service time (p99)",
+            f"the limit is {load.GENERATOR:.0%}; the generator is part of the figure",
+            "measure on a quieter machine, or longer work",
+        )  # fmt: skip
+
+
+def _saturated(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.scheduled or series.scenario != "server":
+        return
+    reason = next((why for one in series.requests() if (why := load.saturated(*one))), None)
+    if reason:
+        yield Finding(
+            "saturated", "error", reason, "the queue never ends, so its length is that of the run",
+            "lower scenario.rate or scenario.load",
+        )  # fmt: skip
+
+
 def _targets(document: Document) -> Iterator[Finding]:
     unmet, reason = document["method"].get("unmet"), document["method"].get("stop_reason")
     if unmet and reason in {"time", "count"}:
@@ -257,6 +286,8 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _limit_hit,
     _outputs_differ,
     _targets,
+    _generator,
+    _saturated,
 )
 
 
@@ -295,6 +326,8 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason("F", "process-failed", "a process of this point failed", "read its log")
     if any(found["code"] == "negative-residual" for found in document["warnings"]):
         yield Reason("F", "negative-residual", "stages add up to more than the whole", "report it")
+    if any(found["code"] == "saturated" for found in document["warnings"]):
+        yield Reason("F", "saturated", "more requests than can be served", "lower the load")
     if any(found["code"] == "unattributed" for found in document["warnings"]):
         yield Reason("B", "unattributed", "more than 2 % belongs to no stage", "see the warning")
     git = document["provenance"]["git"]

@@ -315,6 +315,58 @@ def _form(form: Form, keys: Mapping[str, str]) -> Form:
     return replace(form, **sizes)
 
 
+def _slo(arguments: Sequence[str]) -> ExitStatus:
+    """Find the largest request rate at which a percentile of the response keeps a limit."""
+    from harness import compose, folder, slo  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.plan import Planner  # noqa: PLC0415
+
+    own = [word for word in arguments if word.partition("=")[0] in SLO_KEYS]
+    keys = _keys("slo", own, SLO_KEYS)
+    limit_s = _milliseconds(keys.get("slo_ms", ""))
+    configs = compose.points([word for word in arguments if word not in own])
+    if len(configs) != 1:
+        raise UsageError(f"slo: one point at a time, found {len(configs)}")
+    console = Console()
+    goal = slo.Goal(limit_s, int(keys["percentile"]), _steps(keys.get("steps", "6")))
+    place = folder.create(Path(configs[0].outputs))
+    search = slo.Search(
+        configs[0],
+        goal,
+        Planner(console.notice),
+        place,
+        lambda what: console.notice(f"slo: {what}"),
+    )
+    last = None
+    for last in search.run():
+        console.say(last.line(goal))
+    console.say(str(place))
+    if last is None or not last.confirming or not last.held:
+        console.say("no rate was found and confirmed at which the limit is kept")
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.FINE
+
+
+SLO_KEYS = {"slo_ms": (), "percentile": ("99", "50", "90", "95"), "steps": ()}
+LEAST_STEPS = 2
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text) / 1e3
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"slo: slo_ms={text or 'missing'}: a limit in milliseconds, above 0")
+    return value
+
+
+def _steps(text: str) -> int:
+    if not text.isdigit() or int(text) < LEAST_STEPS:
+        raise UsageError(f"slo: steps={text}: a whole number, at least {LEAST_STEPS}")
+    return int(text)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
     "baseline": _baseline,
@@ -322,6 +374,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "doctor": _doctor,
     "report": _report,
     "selfcheck": _selfcheck,
+    "slo": _slo,
     "verify": _verify,
 }
 

@@ -55,7 +55,7 @@ SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
 )
 """What Hydra says, recognised by a pattern, and how the harness says it."""
 
-GROUPS = ("backend", "model", "measure", "experiment")
+GROUPS = ("backend", "model", "measure", "scenario", "experiment")
 HELP = """\
 harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
 
@@ -65,6 +65,7 @@ usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a
        python -m harness compare DIR             the same on a sweep measured with baseline=
        python -m harness baseline save NAME DIR  keep a sweep's results under a name
        python -m harness verify DIR              compute a sweep's summaries again, check hashes
+       python -m harness slo slo_ms=N [key=value ...]  the request rate that keeps a limit
        python -m harness selfcheck               what this machine can tell apart: A/A, power
        python -m harness history [DIR...]        a metric over time: table, trend, change points
        python -m harness clean                   what of the harness's files is old or large

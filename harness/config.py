@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LEAST_IL = 4
 LARGEST_IL = 256
 LARGEST_BS = 1024
+LEAST_SERVED_S = 60.0
+"""A schedule of requests is at least so long (measurement method, section 10)."""
 LEAST_STRICT_PROCESSES = 5
 """Below it, sequential intervals miss too often (measurement method, section 5)."""
 
@@ -153,6 +155,57 @@ class Measure:
             yield f"measure.pilot_processes={self.pilot_processes}: must be at least 2"
 
 
+class Kind(StrEnum):
+    """How requests arrive (measurement method, section 10)."""
+
+    single_stream = "single_stream"
+    offline = "offline"
+    server = "server"
+
+
+@dataclass
+class Scenario:
+    """How requests arrive; a request is one batch."""
+
+    kind: Kind = Kind.single_stream
+    rate: float | None = None
+    """server: requests a second."""
+    load: float | None = None
+    """server: the same as a share of what each process is found to be able to do."""
+    seconds: float = LEAST_SERVED_S
+    """server: least length of the schedule; it is longer where a percentile needs it."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        chosen = [one for one in (self.rate, self.load) if one is not None]
+        if self.kind is not Kind.server and chosen:
+            yield "scenario.rate and scenario.load are for scenario=server"
+        if self.kind is Kind.server and len(chosen) != 1:
+            yield (
+                "scenario=server: give scenario.rate (requests a second) or scenario.load "
+                "(share of capacity), one of them"
+            )
+        if any(one <= 0 for one in chosen):
+            yield f"scenario.rate={self.rate} scenario.load={self.load}: must be above 0"
+        if self.seconds < LEAST_SERVED_S:
+            yield f"scenario.seconds={self.seconds:g}: must be at least {LEAST_SERVED_S:g}"
+
+    def fact(self) -> Any:
+        """Return what the point's id holds of it."""
+        if self.kind is not Kind.server:
+            return self.kind.value
+        return {"kind": self.kind.value, "rate": self.rate, "load": self.load}
+
+    def name(self) -> str:
+        """Return what the point's name says of it: nothing of the usual one."""
+        if self.kind is not Kind.server:
+            return "" if self.kind is Kind.single_stream else self.kind.value
+        return f"server-load{self.load:g}" if self.load else f"server-rate{self.rate:g}"
+
+
 @dataclass
 class Config:
     """One point and how to measure it: every key of the command line."""
@@ -167,6 +220,7 @@ class Config:
     backend: dict[str, Any] = field(default_factory=dict)
     model: Model = field(default_factory=Model)
     measure: Measure = field(default_factory=Measure)
+    scenario: Scenario = field(default_factory=Scenario)
     devices: list[str] = field(default_factory=lambda: ["0"])
     """Device numbers; each is measured by a worker of its own."""
     models_dir: str | None = None
@@ -224,6 +278,11 @@ class Config:
             yield f"seed={self.seed}: must be 0 or more"
         if not self.devices:
             yield "devices=[]: name at least one device, such as devices=0"
+        if len(self.devices) > 1 and self.scenario.kind is not Kind.single_stream:
+            yield (
+                f"devices={','.join(self.devices)}: several devices at once are measured with "
+                f"scenario=single_stream only"
+            )
         if len(set(self.devices)) < len(self.devices):
             yield f"devices={','.join(self.devices)}: a device is named twice"
 

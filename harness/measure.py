@@ -14,15 +14,18 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness import load, statistics
+from harness.config import Kind
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
 from harness.telemetry import Sampler, look
+from harness.units import duration
 from harness.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from harness.config import Measure
+    from harness.config import Measure, Scenario
     from harness.together import Gate
 
 CHUNK_S = 2.0
@@ -30,6 +33,11 @@ CHUNK_S = 2.0
 OVERHEAD_ITERATIONS = 1000
 WAITING_S = 0.1
 """Seconds of iterations asked for at once while other devices still have some to do."""
+CAPACITY_ITERATIONS = 10
+"""Iterations from which a process learns what it can do, before a schedule."""
+PATIENCE = 3.0
+"""How much longer than expected a schedule may take before its worker counts as hung."""
+NS = 1e9
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -55,6 +63,7 @@ class Job:
     label: str
     """What every file made from these weights says."""
     measure: Measure
+    scenario: Scenario
     calibration: tuple[Mapping[str, Any], ...] = ()
     """Inputs a build of integer precision may calibrate on, the same for every point."""
     first: bool = True
@@ -156,6 +165,8 @@ def run_process(
                     stack.callback(lambda: telemetry.update(during=sampler.record()))
                     stack.enter_context(sampler)  # ends before its record is taken
                 _iterate(worker, job, outcome, deadline, progress, gate=gate)
+                if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
+                    _serve(worker, job, outcome, progress)
             telemetry["after"] = look(worker)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
@@ -250,6 +261,8 @@ def _iterate(
     inputs, _ = job.prepare()
     warmup = job.measure.warmup_iters
     done, each_s = 0, max(record["first_ns"], 1) / 1e9
+    if job.scenario.kind is not Kind.single_stream:
+        wanted = warmup
     while done < wanted or (gate and gate.others_run(job.device)):
         if gate and done == warmup:
             gate.start()
@@ -280,6 +293,42 @@ def _iterate(
         if late and done >= warmup + LEAST_STEADY:
             outcome.cut_short |= done < wanted
             wanted = min(wanted, done)  # the end, unless another device still runs
+
+
+def _serve(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Run the requests of a schedule in one go: nothing may come between them."""
+    record, measure, scenario = outcome.record, job.measure, job.scenario
+    inputs, pre_ns = job.prepare()
+    record["columns"]["scheduled_ns"] = list(record["columns"].get("start_ns", ()))
+    start = len(record["columns"]["scheduled_ns"])
+    progress.tell("measuring capacity")
+    each_s = _each_s(worker, job, inputs, start)
+    if scenario.kind is Kind.offline:
+        schedule = [0] * measure.num_iters
+    else:
+        rate = scenario.rate or (scenario.load or 0.0) / each_s
+        percentiles = [percent / 100 for percent in measure.percentiles]
+        least = max(map(statistics.needed, percentiles), default=1)
+        seed = f"{job.seed} {record['index']}"
+        schedule = load.poisson(rate, least, scenario.seconds, seed)
+        record["arrivals"] = {"rate_per_s": rate, "seed": seed, "count": len(schedule)}
+    length_s = max(schedule[-1] / NS, len(schedule) * each_s)
+    progress.tell(f"serving {len(schedule)} requests, about {duration(length_s)}")
+    patience = measure.call_timeout_s + PATIENCE * length_s
+    answer = worker.ask(
+        "run", patience, inputs=inputs, count=len(schedule), start=start, schedule_ns=schedule
+    )
+    _append(record, answer)
+    record["columns"]["pre_ns"].extend([pre_ns] * len(schedule))
+
+
+def _each_s(worker: Worker, job: Job, inputs: Mapping[str, Any], start: int) -> float:
+    """Return the seconds of a request when one follows the other."""
+    answer = worker.ask(
+        "run", job.measure.call_timeout_s, inputs=inputs, count=CAPACITY_ITERATIONS, start=start
+    )
+    total_ns: int = sum(answer["columns"]["latency_ns"])
+    return max(1e-9, total_ns / CAPACITY_ITERATIONS / NS)
 
 
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:

@@ -97,7 +97,9 @@ def assessed(
     method: Mapping[str, Any], processes: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the processes with where counting begins, what the series look like, and labels."""
-    if method["profile"] != "compat":  # which drops what was asked for, and nothing else
+    closed = method.get("scenario", {}).get("kind", "single_stream") == "single_stream"
+    # The compat profile drops what was asked for and nothing else; a schedule is kept whole.
+    if method["profile"] != "compat" and closed:
         found = steady.assess(processes, method["warmup_iters"])
         processes = [{**one, **more} for one, more in zip(processes, found, strict=True)]
     return [{**one, "labels": outliers.labels(one)} for one in processes]

@@ -185,7 +185,12 @@ class Trial:
 
     def _method(self) -> dict[str, Any]:
         settings = self.planned.config.measure
-        return {**asdict(settings), "profile": settings.profile.value}
+        scenario = self.planned.config.scenario
+        return {
+            **asdict(settings),
+            "profile": settings.profile.value,
+            "scenario": {**asdict(scenario), "kind": scenario.kind.value},
+        }
 
     def document(self, command: str) -> dict[str, Any]:
         """Return the result document (docs/result-file.md) of what has been measured."""

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision"},
-    {"models", "statistics", "series", "config", "folder"},
+    {"models", "statistics", "series", "config", "folder", "load"},
     {"devices", "energy"},
     {"metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
@@ -30,7 +30,7 @@ LAYERS = (
     {"console"},
     {"interrupt"},
     {"sweep", "baselines"},
-    {"selfcheck"},
+    {"selfcheck", "slo"},
     {"compose"},
     {"cli", "commands"},
     {"__main__"},
