@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError
+from harness.rules import Rules
 from harness.units import parse_duration
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class Measure:
     """Processes of the pilot."""
     telemetry_s: float | None = None
     """Seconds between two looks at the working device, from a process beside it; null: none."""
+    rules: Rules = field(default_factory=Rules)
+    """Where the method's rules draw their lines."""
     order_seed: int = 0
     """Seed of the random order of points within each block."""
 
@@ -137,10 +140,11 @@ class Measure:
             yield f"warmup_iters={self.warmup_iters}: must be 0 or more"
         if self.num_iters < 1:
             yield f"num_iters={self.num_iters}: must be at least 1"
-        for name in ("time_limit_s", "point_timeout_s", "telemetry_s"):
+        for name in ("time_limit_s", "telemetry_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 yield f"measure.{name}={value}: must be above 0, or null for none"
+        yield from self.rules.problems()
         yield from self._precision_problems()
         if self.call_timeout_s <= 0:
             yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"

@@ -8,13 +8,14 @@ the timed code.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness import load, statistics
+from harness import load, statistics, store
 from harness.config import Kind
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
 from harness.telemetry import Sampler, look
@@ -22,7 +23,7 @@ from harness.units import duration
 from harness.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from harness.config import Measure, Scenario
@@ -38,6 +39,7 @@ CAPACITY_ITERATIONS = 10
 PATIENCE = 3.0
 """How much longer than expected a schedule may take before its worker counts as hung."""
 NS = 1e9
+LONGEST_LOG_BYTES = 1 << 21
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -64,14 +66,12 @@ class Job:
     """What every file made from these weights says."""
     measure: Measure
     scenario: Scenario
+    artefacts: str
+    """What the plan calls the compiled form of the models."""
     calibration: tuple[Mapping[str, Any], ...] = ()
     """Inputs a build of integer precision may calibrate on, the same for every point."""
     first: bool = True
     """Whether this is the device whose outputs are kept in a file."""
-
-    def sampler(self, period_s: float) -> Sampler:
-        """Return what looks at the device every so many seconds."""
-        return Sampler(self.interpreter, self.backend, self.options, self.device, period_s)
 
     @property
     def slug(self) -> str:
@@ -112,6 +112,7 @@ def run_process(
     epoch_ns: int,
     seconds: float | None,
     progress: Progress,
+    deadline_s: float | None = None,
     gate: Gate | None = None,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
@@ -124,6 +125,7 @@ def run_process(
         epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
+        deadline_s: after so many seconds the worker is killed, whatever it is doing; None: never.
         gate: where the workers of several devices wait for each other.
     """
     started = time.monotonic_ns()
@@ -155,19 +157,14 @@ def run_process(
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
             progress.started(worker.pid)
+            if deadline_s is not None:
+                worker.deadline = started / 1e9 + deadline_s
             with gate.turn if gate else contextlib.nullcontext():
                 _set_up(worker, job, outcome, progress)
-            telemetry = record["telemetry"] = {"before": look(worker)}
-            with contextlib.ExitStack() as stack:
-                period_s = job.measure.telemetry_s
-                if period_s is not None:
-                    sampler = job.sampler(period_s)
-                    stack.callback(lambda: telemetry.update(during=sampler.record()))
-                    stack.enter_context(sampler)  # ends before its record is taken
+            with _telemetry(worker, job, record):
                 _iterate(worker, job, outcome, deadline, progress, gate=gate)
                 if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
                     _serve(worker, job, outcome, progress)
-            telemetry["after"] = look(worker)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error)
@@ -180,9 +177,27 @@ def run_process(
     finally:
         if gate:
             gate.leave(job.device)
+    _shorten(log)
     if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
     return outcome
+
+
+@contextlib.contextmanager
+def _telemetry(worker: Worker, job: Job, record: dict[str, Any]) -> Iterator[None]:
+    """Look at the device before and after what is inside, and during it where that was asked."""
+    told = record["telemetry"] = {"before": look(worker)}
+    period_s = job.measure.telemetry_s
+    if period_s is None:
+        yield
+    else:
+        sampler = Sampler(job.interpreter, job.backend, job.options, job.device, period_s)
+        try:
+            with sampler:
+                yield
+        finally:
+            told["during"] = sampler.record()
+    told["after"] = look(worker)
 
 
 def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
@@ -211,6 +226,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
     progress.tell("loading")
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
+    store.note_compiled(job.artefacts, [str(path) for path in artefacts.values()])
     loaded = worker.ask(
         "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
     )
@@ -276,7 +292,12 @@ def _iterate(
         if done < wanted:
             count = min(count, phase_end - done)
         answer = worker.ask(
-            "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
+            "run",
+            job.measure.call_timeout_s,
+            inputs=inputs,
+            count=count,
+            start=done,
+            collect_every=job.measure.rules.collect_every,
         )
         _append(record, answer)
         record["columns"].setdefault("pre_ns", []).extend(
@@ -331,7 +352,24 @@ def _each_s(worker: Worker, job: Job, inputs: Mapping[str, Any], start: int) -> 
     return max(1e-9, total_ns / CAPACITY_ITERATIONS / NS)
 
 
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that a talkative runtime has flooded."""
+    with contextlib.suppress(OSError):
+        total = log.stat().st_size
+        if total <= LONGEST_LOG_BYTES:
+            return
+        half = LONGEST_LOG_BYTES // 2
+        with log.open("rb") as stream:
+            head = stream.read(half)
+            stream.seek(-half, os.SEEK_END)
+            tail = stream.read()
+        log.write_bytes(head + f"\n# {total - 2 * half} bytes left out\n".encode() + tail)
+
+
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    backwards = [name for name, values in answer["columns"].items() if min(values, default=0) < 0]
+    if backwards:
+        raise WorkerError(f"the worker's clock ran backwards: {', '.join(backwards)} below zero")
     for group in ("columns", "glue", "work", "causes"):
         for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)

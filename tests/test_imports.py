@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "units", "precision"},
+    {"errors", "units", "precision", "rules"},
     {"models", "statistics", "series", "config", "folder", "load"},
     {"devices", "energy"},
     {"metrics", "steady", "outliers", "comparison", "stopping"},
@@ -19,7 +19,7 @@ LAYERS = (
     {"fitness"},
     {"advice"},
     {"results"},
-    {"compare", "doctor", "journal", "verify"},
+    {"compare", "cooling", "doctor", "journal", "verify"},
     {"point"},
     {"worker", "store"},
     {"extensions", "telemetry"},
@@ -27,6 +27,7 @@ LAYERS = (
     {"plan"},
     {"trial", "together"},
     {"resume"},
+    {"forecast", "clean", "history"},
     {"console"},
     {"interrupt"},
     {"sweep", "baselines"},
