@@ -118,6 +118,11 @@ def check_options(
     }
 
 
+def finding(what: str, state: str, seen: str, fix: str = "") -> Dict[str, str]:
+    """Return one thing looked at, as `Backend.examine` answers."""
+    return {"what": what, "state": state, "seen": seen, "fix": fix}
+
+
 class Artefact(NamedTuple):
     """What `load` loads for one stage."""
 
@@ -163,6 +168,8 @@ class Backend:
     """Nanoseconds of a clock of the backend's own; None: `time.perf_counter_ns`."""
     finish: Optional[Callable[[], None]] = None
     """Called inside the last stage's span: the one synchronisation of `sync=end`."""
+    calibration: Optional[List[Dict[str, Any]]] = None
+    """Inputs of the pipeline that a build may calibrate on, as the compile request gave them."""
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         self.settings = check_options(self.options, options, self.name)
@@ -191,6 +198,31 @@ class Backend:
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> CompiledStage:
         """Load one stage; stages are loaded in the order of the plan."""
         raise NotImplementedError
+
+    def observe(self) -> Dict[str, Any]:
+        """Return the device's state now, without starting the runtime.
+
+        Asked between iterations, and during them of a process of its own that measures nothing.
+
+        Returns:
+            `at_ns` (perf_counter_ns), `cost_ns`, `reason` (why nothing is known, or None) and what
+            is known: `temperature_c`, `power_w`, `memory_used_mib`, `utilisation_pct`, `clock_mhz`.
+        """
+        return {"reason": f"{self.name} tells nothing of its device while it works"}
+
+    def examine(self) -> List[Dict[str, str]]:
+        """Return what is here and what is missing, for `doctor`: before probe, which it may do.
+
+        Returns:
+            `what` was looked at, `state` (ok, warning or unknown), what was `seen`, and the `fix`
+            of a warning: a command, or what to set.
+        """
+        answer = self.probe()
+        runtime = answer["runtime"]
+        if not answer["available"]:
+            return [finding(self.name, "warning", answer["reason"], "install the runtime")]
+        seen = f"{runtime['name']} {runtime['version']} on {answer['device']['name']}"
+        return [finding(self.name, "ok", seen)]
 
     def begin(self, iteration: Optional[int]) -> None:
         """Hear which iteration comes next, before its span; None: the verification pass."""

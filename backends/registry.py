@@ -17,6 +17,7 @@ GROUP = "harness.backends"
 BUILT_IN = {
     "calibration": "backends.calibration:CalibrationBackend",
     "fake": "backends.fake:FakeBackend",
+    "magicmind": "backends.magicmind.backend:MagicMindBackend",
     "onnxruntime": "backends.onnxruntime:OnnxRuntimeBackend",
 }
 

@@ -37,6 +37,7 @@ def greeting() -> Dict[str, Any]:
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "pid": os.getpid(),
+        "epoch_ns": EPOCH_NS,
     }
 
 
@@ -57,6 +58,8 @@ class Worker:
             "verify": self._verify,
             "run": self._run,
             "overhead": self._overhead,
+            "observe": self._observe,
+            "examine": self._examine,
             "close": self._close,
         }
 
@@ -82,10 +85,8 @@ class Worker:
     def _probe(self, args: Dict[str, Any]) -> Dict[str, Any]:
         if self._backend is not None:
             raise ProtocolError("probe came before: one backend for the life of a process")
-        name = _get(args, "backend", str)
-        options = _get(args, "options", dict, {})
-        backend = registry.find(name)(options, _get(args, "device", str, "0"))
-        answer: Dict[str, Any] = {"backend": name}
+        backend = self._named(args)
+        answer: Dict[str, Any] = {"backend": args["backend"]}
         answer.update(backend.probe())
         answer["options"] = backend.settings
         answer["precisions"] = backend.precisions()
@@ -101,6 +102,7 @@ class Worker:
             Path(cache_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cache_dir {cache_dir}: {error.strerror}") from error
+        backend.calibration = _get(args, "calibration", list, [])
         compiled = backend.compile(plan.parse(_get(args, "plan", dict)), quant, cache_dir)
         return {
             "stages": {
@@ -175,6 +177,23 @@ class Worker:
         if stages < 1 or count < 1:
             raise UsageError(f"overhead: stages={stages} and count={count} must be at least 1")
         return executor.overhead(stages, count)
+
+    def _observe(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        return (self._backend or self._named(args)).observe()
+
+    def _examine(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        if self._backend is not None:
+            raise ProtocolError("examine after probe: it looks at a fresh process")
+        backend = self._named(args)
+        try:
+            return {"findings": backend.examine()}
+        finally:
+            backend.close()
+
+    @staticmethod
+    def _named(args: Dict[str, Any]) -> Backend:
+        options = _get(args, "options", dict, {})
+        return registry.find(_get(args, "backend", str))(options, _get(args, "device", str, "0"))
 
     def _close(self, args: Dict[str, Any]) -> Dict[str, Any]:
         self.close()

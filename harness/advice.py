@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import accuracy, load, outliers
+from harness.devices import LEAST_OVERLAP, least_overlap
 from harness.fitness import OLD_DAYS, UNFIT
 from harness.rules import Rules
 from harness.series import WHOLE, Series
@@ -343,6 +344,12 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason(
             "C", f"profile-{profile}", f"measure={profile} is for a first look",
             "use measure=standard",
+        )  # fmt: skip
+    if document["devices"] and least_overlap(document["devices"]) < LEAST_OVERLAP:
+        yield Reason(
+            "F", "window-overlap",
+            f"the devices worked together for {least_overlap(document['devices']):.0%} of a run",
+            f"measure longer: at least {LEAST_OVERLAP:.0%} is needed",
         )  # fmt: skip
     if any("error" in process for process in document["processes"]):
         yield Reason("F", "process-failed", "a process of this point failed", "read its log")

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ExitStatus, UsageError
+from harness.errors import ExitStatus, UsageError, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from harness.doctor import Finding
     from harness.selfcheck import Form
 
 
@@ -232,12 +233,18 @@ BASELINE_KEYS = {"overwrite": ("false", "true")}
 
 def _doctor(arguments: Sequence[str]) -> ExitStatus:
     """Look at the machine and name what would disturb a measurement; change nothing."""
-    keys = _keys("doctor", arguments, {"fail_on": ("nothing", "warning"), "outputs": ()})
+    known = {
+        "fail_on": ("nothing", "warning"), "outputs": (), "backend": (), "backend.python": (),
+        "devices": (),
+    }  # fmt: skip
+    keys = _keys("doctor", arguments, known)
     from harness import doctor  # noqa: PLC0415 - only when asked for
     from harness.console import Console  # noqa: PLC0415
 
     console = Console()
     found = doctor.examine(Path(keys.get("outputs", "outputs")))
+    if "backend" in keys:
+        found += _backend_findings(keys)
     width = max(len(one.what) for one in found)
     for one in found:
         console.say(f"{one.state:<8} {one.what:<{width}}  {one.seen}")
@@ -246,6 +253,23 @@ def _doctor(arguments: Sequence[str]) -> ExitStatus:
     warned = any(one.state == "warning" for one in found)
     asked = keys["fail_on"] == "warning"
     return ExitStatus.ERROR if warned and asked else ExitStatus.FINE
+
+
+def _backend_findings(keys: Mapping[str, str]) -> list[Finding]:
+    """Return what a backend says of its runtime and device, asked in its own interpreter."""
+    from harness.doctor import Finding  # noqa: PLC0415
+    from harness.worker import Worker  # noqa: PLC0415
+
+    name, device = keys["backend"], keys.get("devices", "0")
+    try:
+        with Worker(keys.get("backend.python")) as worker:
+            answer = worker.ask("examine", EXAMINE_TIMEOUT_S, backend=name, device=device)
+    except WorkerError as error:
+        return [Finding(name, "warning", str(error), "read the message; then try again")]
+    return [Finding(**one) for one in answer["findings"]]
+
+
+EXAMINE_TIMEOUT_S = 120.0
 
 
 MODELS_DIR = "models"

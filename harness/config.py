@@ -125,6 +125,8 @@ class Measure:
     """Plan the iterations of further processes after the pilot; num_iters is then the least."""
     pilot_processes: int = 3
     """Processes of the pilot."""
+    telemetry_s: float | None = None
+    """Seconds between two looks at the working device, from a process beside it; null: none."""
     rules: Rules = field(default_factory=Rules)
     """Where the method's rules draw their lines."""
     order_seed: int = 0
@@ -159,7 +161,7 @@ class Measure:
         for name in ("call_timeout_s", "loop_limit_s"):
             if getattr(self, name) <= 0:
                 yield f"measure.{name}={getattr(self, name)}: must be above 0"
-        for name in ("time_limit_s", "point_timeout_s"):
+        for name in ("time_limit_s", "point_timeout_s", "telemetry_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 yield f"measure.{name}={value}: must be above 0, or null for none"
@@ -339,6 +341,11 @@ class Config:
             yield f"budget={self.budget}: a time such as 90s, 30m or 1h30m"
         if not self.devices:
             yield "devices=[]: name at least one device, such as devices=0"
+        if len(self.devices) > 1 and self.scenario.kind is not Kind.single_stream:
+            yield (
+                f"devices={','.join(self.devices)}: several devices at once are measured with "
+                f"scenario=single_stream only"
+            )
         if len(set(self.devices)) < len(self.devices):
             yield f"devices={','.join(self.devices)}: a device is named twice"
 

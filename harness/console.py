@@ -121,6 +121,8 @@ class Console:
         self.say(f"      {_stages(document)}")
         for line in _accuracy(document):
             self.say(f"      {line}")
+        if document["devices"]:
+            self.say(f"      {_devices(document)}")
 
     def table(self, documents: Sequence[Mapping[str, Any]]) -> None:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
@@ -154,6 +156,25 @@ def _limits(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _gravity(text: str) -> tuple[int, str]:
     words = ("error", "no better than F", "no better than D", "warning", "no better than C")
     return next((n for n, word in enumerate(words) if text.startswith(word)), len(words)), text
+
+
+def _devices(document: Mapping[str, Any]) -> str:
+    """Return what each device did, and how well they worked together."""
+    found = document["devices"]
+    items = document["items"][document["stages"][-1]["produces"]]
+    each = " | ".join(
+        f"device {device} {'-' if rate is None else quantity(rate)}"
+        for device, rate in found["items_per_s"].items()
+    )
+    if not found["rounds"]:
+        return f"{each} {items}/s; no round in which all devices worked together"
+    skew = max(one["skew_s"] for one in found["rounds"])
+    overlap = min(share for one in found["rounds"] for share in one["overlap"].values())
+    imbalance = "" if found["imbalance"] is None else f", imbalance {found['imbalance']:.3f}"
+    return (
+        f"{each} {items}/s, together as above; common window {overlap:.0%}, "
+        f"skew {seconds(skew)}{imbalance}"
+    )
 
 
 def _planned(number: int, row: Forecast) -> list[str]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 HEAD = "trial.json"
 Entry = dict[str, Any]
-"""A process: its `record`, what its worker said (`settings`), seconds, and how it ended."""
+"""A process: its `record`, those of other devices in the same round (`beside`), what its worker
+said (`settings`), seconds, and how it ended."""
 
 
 class Journal:

@@ -18,18 +18,22 @@ from typing import TYPE_CHECKING, Any
 from harness import load, statistics, store
 from harness.config import Kind
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
+from harness.telemetry import Sampler, look
 from harness.units import duration
 from harness.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from harness.config import Measure, Scenario
+    from harness.together import Gate
 
 CHUNK_S = 2.0
 """Seconds of iterations asked for at once: long enough to leave the worker alone."""
 OVERHEAD_ITERATIONS = 1000
+WAITING_S = 0.1
+"""Seconds of iterations asked for at once while other devices still have some to do."""
 CAPACITY_ITERATIONS = 10
 """Iterations from which a process learns what it can do, before a schedule."""
 PATIENCE = 3.0
@@ -66,6 +70,11 @@ class Job:
     """What the plan calls the compiled form of the models."""
     hop_samples: int = 0
     """Audio samples of one mel frame."""
+
+    calibration: tuple[Mapping[str, Any], ...] = ()
+    """Inputs a build of integer precision may calibrate on, the same for every point."""
+    first: bool = True
+    """Whether this is the device whose outputs are kept in a file."""
 
     @property
     def golden_file(self) -> Path:
@@ -109,6 +118,8 @@ class Outcome:
     settings: dict[str, Any] = field(default_factory=dict)
     cut_short: bool = False
     """The time limit ended the process before it had all its iterations."""
+    beside: list[dict[str, Any]] = field(default_factory=list)
+    """The records of the processes that ran at the same time on other devices."""
 
 
 def run_process(
@@ -121,6 +132,7 @@ def run_process(
     seconds: float | None,
     progress: Progress,
     deadline_s: float | None = None,
+    gate: Gate | None = None,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
 
@@ -133,6 +145,7 @@ def run_process(
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
         deadline_s: after so many seconds the worker is killed, whatever it is doing; None: never.
+        gate: where the workers of several devices wait for each other.
     """
     started = time.monotonic_ns()
     deadline = None if seconds is None else started + int(seconds * 1e9)
@@ -152,7 +165,8 @@ def run_process(
         "counters": {},
     }
     outcome = Outcome(record)
-    log = job.folder / f"process-{index}.log"
+    device = f"-device-{job.device}" if gate else ""
+    log = job.folder / f"process-{index}{device}.log"
     try:
         with log.open("a", encoding="utf-8") as heading:  # an earlier session may have written
             heading.write(f"# {job.label}\n")
@@ -164,10 +178,12 @@ def run_process(
             progress.started(worker.pid)
             if deadline_s is not None:
                 worker.deadline = started / 1e9 + deadline_s
-            _set_up(worker, job, outcome, progress)
-            _iterate(worker, job, outcome, deadline, progress)
-            if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
-                _serve(worker, job, outcome, progress)
+            with gate.turn if gate else contextlib.nullcontext():
+                _set_up(worker, job, outcome, progress)
+            with _telemetry(worker, job, record):
+                _iterate(worker, job, outcome, deadline, progress, gate=gate)
+                if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
+                    _serve(worker, job, outcome, progress)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error) + _endless(job)
@@ -177,6 +193,9 @@ def run_process(
     except (UsageError, OSError) as error:
         # The plan has probed with the same options, so this is new: the point's, not the sweep's.
         outcome.state, outcome.reason = "failed", str(error)
+    finally:
+        if gate:
+            gate.leave(job.device)
     _shorten(log)
     if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
@@ -192,19 +211,44 @@ def _endless(job: Job) -> str:
     )
 
 
+@contextlib.contextmanager
+def _telemetry(worker: Worker, job: Job, record: dict[str, Any]) -> Iterator[None]:
+    """Look at the device before and after what is inside, and during it where that was asked."""
+    told = record["telemetry"] = {"before": look(worker)}
+    period_s = job.measure.telemetry_s
+    if period_s is None:
+        yield
+    else:
+        sampler = Sampler(job.interpreter, job.backend, job.options, job.device, period_s)
+        try:
+            with sampler:
+                yield
+        finally:
+            told["during"] = sampler.record()
+    told["after"] = look(worker)
+
+
 def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
     record, patience = outcome.record, job.patience_s()
     record["pid"] = worker.greeting.get("pid", worker.pid)
     record["interpreter"] = f"{worker.greeting['implementation']} {worker.greeting['python']}"
     record["start_ns"] = worker.start_ns
+    record["clock_epoch_ns"] = worker.greeting.get("epoch_ns")
     probe = worker.ask(
         "probe", patience, backend=job.backend, options=job.options, device=job.device
     )
+    if probe.get("virtual_clock"):
+        record["clock_epoch_ns"] = 0  # every worker's clock starts at 0
     if not probe["available"]:
         raise WorkerError(str(probe["reason"]), kind="unsupported")
     progress.tell("building")
     compiled = worker.ask(
-        "compile", patience, plan=job.plan, quant=job.quant, cache_dir=str(job.cache)
+        "compile",
+        patience,
+        plan=job.plan,
+        quant=job.quant,
+        cache_dir=str(job.cache),
+        calibration=list(job.calibration),
     )["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
@@ -231,7 +275,8 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         "overhead", patience, stages=len(job.plan["stages"]), count=OVERHEAD_ITERATIONS
     )
     progress.tell("first pass")
-    golden_file = job.golden_file if record["index"] == 1 else None
+    keeping = record["index"] == 1 and job.first
+    golden_file = job.golden_file if keeping else None
     inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",
@@ -248,7 +293,13 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
 
 
 def _iterate(
-    worker: Worker, job: Job, outcome: Outcome, deadline: int | None, progress: Progress
+    worker: Worker,
+    job: Job,
+    outcome: Outcome,
+    deadline: int | None,
+    progress: Progress,
+    *,
+    gate: Gate | None,
 ) -> None:
     record, wanted = outcome.record, job.measure.warmup_iters + job.measure.num_iters
     inputs, _ = job.prepare()
@@ -256,13 +307,18 @@ def _iterate(
     done, each_s = 0, max(record["first_ns"], 1) / 1e9
     if job.scenario.kind is not Kind.single_stream:
         wanted = warmup
-    while done < wanted:
+    while done < wanted or (gate and gate.others_run(job.device)):
+        if gate and done == warmup:
+            gate.start()
         if done < warmup:
             progress.tell(f"warm-up {done}/{warmup}")
         else:
             progress.tell(f"measuring {done - warmup}/{wanted - warmup}")
         phase_end = warmup if done < warmup else wanted
-        count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
+        chunk_s = CHUNK_S if done < wanted else WAITING_S
+        count = max(1, int(chunk_s / each_s))
+        if done < wanted:
+            count = min(count, phase_end - done)
         answer = worker.ask(
             "run",
             job.patience_s(count),
@@ -284,8 +340,8 @@ def _iterate(
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
         if late and done >= warmup + LEAST_STEADY:
-            outcome.cut_short = done < wanted
-            return
+            outcome.cut_short |= done < wanted
+            wanted = min(wanted, done)  # the end, unless another device still runs
 
 
 def _serve(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:

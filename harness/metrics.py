@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import load, statistics
+from harness import devices, load, statistics
 from harness.series import NS, WHOLE, Series
 from harness.statistics import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from harness.devices import Arrays
 
 CL = (50, 90, 95, 99, 100)
 """The shares of the original's cl figures, in percent."""
@@ -66,6 +68,23 @@ def _cl(percent: int) -> Callable[[Series, str], Estimate | None]:
     return formula
 
 
+def _flow(series: Series, subject: str, amounts: Arrays) -> tuple[Arrays, Arrays]:
+    """Return amounts and the seconds they took: of several devices, those of the common window."""
+    if subject == WHOLE and len(series.devices) > 1:
+        return devices.windowed(series, amounts)
+    return amounts, series.seconds(subject)
+
+
+def _per_second(series: Series, subject: str, amounts: Arrays) -> Estimate | None:
+    done, seconds = _flow(series, subject, amounts)
+    if not done:
+        return None
+    found = statistics.ratio(done, seconds)
+    if len(series.devices) > 1 and subject == WHOLE:
+        return replace(found, method=f"{found.method}; of the devices' common window")
+    return found
+
+
 def _rate(kind: str) -> Callable[[Series, str], Estimate | None]:
     def formula(series: Series, subject: str) -> Estimate | None:
         items = series.work(f"{series.items_of(subject)}_{kind}")
@@ -74,7 +93,7 @@ def _rate(kind: str) -> Callable[[Series, str], Estimate | None]:
         if series.scenario == "offline" and subject == WHOLE:
             spans = [load.completions(*one) for one in series.requests()]
             return statistics.ratio(items, spans)
-        return statistics.ratio(items, series.seconds(subject))
+        return _per_second(series, subject, items)
 
     return formula
 
@@ -82,7 +101,7 @@ def _rate(kind: str) -> Callable[[Series, str], Estimate | None]:
 def _utterances(series: Series, subject: str) -> Estimate | None:
     if subject != WHOLE:
         return None
-    return statistics.ratio(series.work("utterances"), series.seconds(subject))
+    return _per_second(series, subject, series.work("utterances"))
 
 
 def _requests(series: Series, subject: str) -> Estimate | None:
@@ -96,14 +115,15 @@ def _real_time(series: Series, subject: str) -> Estimate | None:
     speech = series.speech_seconds()
     if subject != WHOLE or not speech or not all(one.sum() for one in speech):
         return None
-    return statistics.ratio(series.seconds(subject), speech)
+    spoken, spent = _flow(series, subject, speech)
+    return statistics.ratio(spent, spoken) if spoken else None
 
 
 def _times_real_time(series: Series, subject: str) -> Estimate | None:
     speech = series.speech_seconds()
     if subject != WHOLE or not speech or not all(one.sum() for one in speech):
         return None
-    return statistics.ratio(speech, series.seconds(subject))
+    return _per_second(series, subject, speech)
 
 
 METRICS: tuple[Metric, ...] = (

@@ -97,6 +97,7 @@ class PlannedPoint:
             artefacts=self.artefacts,
             measure=config.measure,
             scenario=config.scenario,
+            calibration=self._calibration(),
             hop_samples=self.pipeline.audio.hop_samples,
         )
 
@@ -112,6 +113,17 @@ class PlannedPoint:
             or all(model["form"] == "float32" for model in self.models.values())
         )
 
+    def _calibration(self) -> tuple[Mapping[str, Any], ...]:
+        """Return one utterance of the typical length and one of the largest.
+
+        They do not depend on the point, so that one build serves a whole sweep.
+        """
+        if "qint" not in self.config.quant.value:
+            return ()
+        lengths = self.pipeline.sizes["text"]
+        batches = (text.benchmark_batch(il, 1) for il in (lengths.typical, lengths.largest))
+        return tuple(_inputs(batch) for batch in batches)
+
     def prepare(self) -> tuple[dict[str, Any], int]:
         """Turn the text into the padded inputs of one batch.
 
@@ -121,10 +133,7 @@ class PlannedPoint:
         begun = time.perf_counter_ns()
         batch = text.benchmark_batch(self.config.il, self.config.bs)
         took = time.perf_counter_ns() - begun
-        return {
-            "sequences": batch.ids.tolist(),
-            "sequence_lengths": batch.lengths.tolist(),
-        }, took
+        return _inputs(batch), took
 
     def order(self) -> list[int]:
         """Return the place of each row of the batch in the text: rows are sorted by length."""
@@ -143,6 +152,11 @@ class PlannedPoint:
         return tuple(dict.fromkeys([*produced, *lengths_made]))
 
 
+def _inputs(batch: text.Batch) -> dict[str, Any]:
+    """Return a batch as the pipeline's inputs, nested lists."""
+    return {"sequences": batch.ids.tolist(), "sequence_lengths": batch.lengths.tolist()}
+
+
 class Planner:
     """Plans points one after the other and remembers what they share."""
 
@@ -151,6 +165,7 @@ class Planner:
         self._probes: dict[str, Mapping[str, Any]] = {}
         self._models: dict[str, store.ResolvedModels] = {}
         self._said: set[str] = set()
+        self._batches: list[int] = []
 
     def plan(self, configs: Sequence[Config]) -> list[PlannedPoint]:
         """Return the points in order, each once.
@@ -159,6 +174,8 @@ class Planner:
             UsageError: something cannot be measured as asked; nothing has been measured.
         """
         planned: dict[str, PlannedPoint] = {}
+        # One build serves every batch size of the command, so its range covers them all.
+        self._batches = [config.bs for config in configs]
         for config in configs:
             one = self._point(config)
             if one.point.id in planned:
@@ -168,6 +185,7 @@ class Planner:
 
     def _point(self, config: Config) -> PlannedPoint:
         full = tacotron2.build(config.model.name, sigma=config.sigma)
+        full = full.covering("batch", self._batches)
         pipeline = full if config.waveglow else full.without_vocoder()
         probe = self._probe(config)
         skip, form = self._form(config, probe)
@@ -222,11 +240,6 @@ class Planner:
 
     def _probe(self, config: Config) -> Mapping[str, Any]:
         name, options = config.backend["name"], backend_options(config)
-        if len(config.devices) > 1:
-            raise UsageError(
-                f"devices={','.join(config.devices)}: one device at a time; sweep them with "
-                "-m devices=[0],[1]"
-            )
         device = config.devices[0]
         key = repr((name, config.backend.get("python"), sorted(options.items()), device))
         if key not in self._probes:
@@ -240,10 +253,9 @@ class Planner:
             except WorkerError as error:
                 self._probes[key] = {"available": False, "reason": str(error), "options": options}
         probe = self._probes[key]
-        if probe["available"] and device not in probe["devices"]:
-            raise UsageError(
-                f"devices={device}: {name} has {', '.join(probe['devices']) or 'no device'}"
-            )
+        if probe["available"] and not set(config.devices) <= set(probe["devices"]):
+            found = ", ".join(probe["devices"]) or "no device"
+            raise UsageError(f"devices={','.join(config.devices)}: {name} has {found}")
         return probe
 
     def _resolve(self, config: Config, pipeline: Pipeline) -> store.ResolvedModels:

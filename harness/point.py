@@ -98,7 +98,7 @@ def make_point(
             "model": config.model.name if config.models_dir is None else None,
             "seed": config.seed,
             "scenario": config.scenario.fact(),
-            "sync": SYNC,
+            "sync": options.get("sync", SYNC),
             "models": dict(models),
             # Named only where it was chosen, so that ids of points without it stay what they were.
             **({} if config.sigma is None else {"sigma": config.sigma}),

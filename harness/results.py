@@ -19,15 +19,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import advice, compat, metrics, outliers, steady
+from harness import advice, compat, devices, energy, metrics, outliers, steady
 from harness.errors import ResultFileError
 from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
 from harness.rules import Rules
+from harness.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 SCHEMA = {"name": "harness.trial", "major": 1, "minor": 0}
@@ -84,6 +85,8 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     done: dict[str, Any] = _finite({"schema": SCHEMA, **document})
     done["processes"] = assessed(done["method"], done["processes"])
     done["summary"] = metrics.summarise(done)
+    done["devices"] = devices.assess(Series(done))
+    done["energy"] = energy.assess(Series(done))
     done["compat"] = compat.blocks(done)
     done["warnings"] = advice.warnings(done)
     done["grade"] = advice.grades(done)
@@ -282,10 +285,23 @@ def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         dict.fromkeys(COLUMNS)
         | common
-        | {"subject": subject, "items": document["items"][produced[subject]]}
-        | _figures(document, subject)
+        | {"device": device, "subject": subject, "items": document["items"][produced[subject]]}
+        | _figures(one, subject)
+        for device, one in by_device(document)
         for subject in ("latency", *(stage["name"] for stage in document["stages"]))
     ]
+
+
+def by_device(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (devices, document): all of them together, then, of several, each alone."""
+    asked = document["point"]["config"]["devices"]
+    yield ",".join(asked), document
+    for device in asked if len(asked) > 1 else ():
+        own = [one for one in document["processes"] if one["device"] == device]
+        alone = {**document, "processes": own, "grade": {}}
+        alone["summary"] = metrics.summarise(alone)
+        if alone["summary"]:
+            yield device, alone
 
 
 def _figures(document: Mapping[str, Any], subject: str) -> dict[str, Any]:

@@ -189,7 +189,8 @@ def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
     if not _again(document, retry=retry) and (state != "skipped" or trial.planned.skip):
         trial.state, trial.reason = state, document["status"]["reason"]
         trial.stop_reason = stopped or "aborted"
-        trial.done, trial.spent_s = len(document["processes"]), document["method"]["spent_s"]
+        trial.done = len({one["index"] for one in document["processes"]})
+        trial.spent_s = document["method"]["spent_s"]
         return document
     trial.take_over(document, _whole(document))
     return None
@@ -208,19 +209,25 @@ def _latest(folder: Path) -> dict[str, Any] | None:
 
 def _whole(document: Mapping[str, Any]) -> list[journal.Entry]:
     """Return the processes of a document that ended in good order, as a journal holds them."""
+    rounds: dict[int, list[dict[str, Any]]] = {}
+    for one in document["processes"]:
+        rounds.setdefault(one["index"], []).append(one)
     whole = [
-        one for one in document["processes"] if "error" not in one and "interrupted" not in one
+        together
+        for together in rounds.values()
+        if not any("error" in one or "interrupted" in one for one in together)
     ]
     settings = {key: one for key, one in document["settings"].items() if key != "requested"}
-    each_s = document["method"]["spent_s"] / max(1, len(document["processes"]))
+    each_s = document["method"]["spent_s"] / max(1, len(rounds))
     return [
         {
-            "record": {**one, "index": index},
+            "record": {**first, "index": index},
+            "beside": [{**one, "index": index} for one in others],
             "settings": settings,
             "cut_short": document["method"]["cut_short"],
             "spent_s": each_s,
             "state": "ok",
             "reason": None,
         }
-        for index, one in enumerate(whole, 1)
+        for index, (first, *others) in enumerate(whole, 1)
     ]

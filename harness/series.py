@@ -36,11 +36,12 @@ class Series:
             process
             for process in document["processes"]
             if "error" not in process
-            and len(process["columns"].get("latency_ns", ())) > self._skipped(process)
+            and len(process["columns"].get("latency_ns", ())) > self.skipped(process)
             and device in {None, process["device"]}
         ]
 
-    def _skipped(self, process: Mapping[str, Any]) -> int:
+    def skipped(self, process: Mapping[str, Any]) -> int:
+        """Return how many leading iterations of a process do not count."""
         source = self.document["method"]["warmup_iters"] if self._compat else process["warmup"]
         return int(source)
 
@@ -48,6 +49,11 @@ class Series:
     def as_the_original(self) -> Series:
         """The same samples, less only the warm-up that was asked for."""
         return Series(self.document, compat=True)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices its processes ran on."""
+        return tuple(dict.fromkeys(str(process["device"]) for process in self.processes))
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -93,7 +99,7 @@ class Series:
         names = ("scheduled_ns", "start_ns", "latency_ns")
         return [
             tuple(
-                np.asarray(process["columns"][name][self._skipped(process) :], dtype=float) / NS
+                np.asarray(process["columns"][name][self.skipped(process) :], dtype=float) / NS
                 for name in names
             )
             for process in self.processes
@@ -126,7 +132,7 @@ class Series:
     def seconds(self, subject: str) -> list[NDArray[np.float64]]:
         """Return the steady times of a subject, one array per process."""
         return [
-            self.nanoseconds(process, subject)[self._skipped(process) :] / NS
+            self.nanoseconds(process, subject)[self.skipped(process) :] / NS
             for process in self.processes
         ]
 
@@ -135,7 +141,7 @@ class Series:
         if any(name not in process["work"] for process in self.processes):
             return []
         return [
-            np.asarray(process["work"][name][self._skipped(process) :], dtype=float)
+            np.asarray(process["work"][name][self.skipped(process) :], dtype=float)
             for process in self.processes
         ]
 

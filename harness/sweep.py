@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, cooling, environment, measure, results, resume, stopping
+from harness import (
+    accuracy,
+    cooling,
+    environment,
+    measure,
+    results,
+    resume,
+    stopping,
+    together,
+)
 from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
@@ -209,8 +218,9 @@ class Sweep:
         left_s = self._budget_left_s()
         if left_s is not None:
             seconds = left_s if seconds is None else min(seconds, left_s)
-        return measure.run_process(
+        return together.run(
             point.job(),
+            point.planned.config.devices,
             index=point.done + 1,
             block=block,
             order=place,

@@ -78,7 +78,7 @@ class Trial:
     @property
     def processes(self) -> list[dict[str, Any]]:
         """The processes measured so far, read from the journal."""
-        return [entry["record"] for entry in self.journal.entries()]
+        return _records(self.journal.entries())
 
     def begin(self) -> None:
         """Note that this session measures the trial, before its first process here.
@@ -136,6 +136,7 @@ class Trial:
         """
         entry = {
             "record": {**outcome.record, "session": self.session},
+            "beside": [{**one, "session": self.session} for one in outcome.beside],
             "settings": outcome.settings,
             "cut_short": outcome.cut_short,
             "spent_s": spent_s,
@@ -196,7 +197,7 @@ class Trial:
         if settings.plan_iters and self.plan is None and self.done >= settings.pilot_processes:
             # From the pilot alone, also when a later session looks, so that it plans the same.
             pilot = list(self.journal.entries())[: settings.pilot_processes]
-            series = self._series([entry["record"] for entry in pilot])
+            series = self._series(_records(pilot))
             spent_s = sum(entry["spent_s"] for entry in pilot)
             self.plan = stopping.plan(settings, series, spent_s)
         # Looking is not free, and before the fewest processes it could change nothing.
@@ -287,6 +288,11 @@ class Trial:
                 "provenance": environment.provenance(command),
             }
         )
+
+
+def _records(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Return the processes of entries: those of several devices stand in one."""
+    return [one for entry in entries for one in (entry["record"], *entry.get("beside", ()))]
 
 
 def _same_clock(head: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+DOUBLES = Path(__file__).resolve().parent / "doubles"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,3 +25,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.delenv("HYDRA_FULL_ERROR", raising=False)
     yield
     patch.undo()
+
+
+@pytest.fixture
+def magicmind_double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The double of the SDK in its place, here and in the workers that are started.
+
+    Yields the state of this process, reset; workers write their calls to `calls.jsonl`.
+    """
+    monkeypatch.syspath_prepend(str(DOUBLES))
+    monkeypatch.setenv("PYTHONPATH", str(DOUBLES))
+    monkeypatch.setenv("MAGICMIND_DOUBLE_LOG", str(tmp_path / "calls.jsonl"))
+    monkeypatch.setenv("PATH", str(DOUBLES / "bin"), prepend=":")
+    from magicmind_double import state  # noqa: PLC0415 - on the path from here on
+
+    yield state.reset()
+    for name in [name for name in sys.modules if name.split(".")[0] == "magicmind"]:
+        del sys.modules[name]

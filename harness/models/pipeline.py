@@ -6,7 +6,7 @@ docs/protocol.md), so a new stage or another pipeline needs no line changed in a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -170,6 +170,16 @@ class Pipeline:
         return Pipeline(
             self.name, self.inputs, stages, self.items, self.sizes, self.audio, self.vocoder
         )
+
+    def covering(self, symbol: str, values: Sequence[int]) -> Pipeline:
+        """Return the same pipeline with the range of a symbol widened to hold the values."""
+        known = self.sizes[symbol]
+        wide = (
+            SizeRange(min(known.least, *values), known.typical, max(known.largest, *values))
+            if values
+            else known
+        )
+        return replace(self, sizes={**self.sizes, symbol: wide})
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the model files the stages run, in order."""

@@ -10,7 +10,7 @@ from tests.backends.small_pipeline import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-VENDORS = {"onnxruntime": "onnxruntime.py"}
+VENDORS = {"onnxruntime": "onnxruntime.py", "magicmind": "sdk.py"}
 
 CONTROL_SIDE = {"harness", "reports", "hydra", "omegaconf", "pandas", "scipy", "onnx", "rich"}
 

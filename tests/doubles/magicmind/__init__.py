@@ -1,0 +1,1 @@
+"""Stands where the SDK's package of this name stands."""

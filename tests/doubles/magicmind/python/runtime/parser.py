@@ -1,0 +1,5 @@
+"""The parser, in a module of its own."""
+
+from magicmind_double.building import Parser
+
+__all__ = ["Parser"]
