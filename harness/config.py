@@ -140,7 +140,7 @@ class Measure:
             yield f"warmup_iters={self.warmup_iters}: must be 0 or more"
         if self.num_iters < 1:
             yield f"num_iters={self.num_iters}: must be at least 1"
-        for name in ("time_limit_s", "telemetry_s"):
+        for name in ("time_limit_s", "point_timeout_s", "telemetry_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 yield f"measure.{name}={value}: must be above 0, or null for none"
