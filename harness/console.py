@@ -11,7 +11,7 @@ from harness.precision import precision_text
 from harness.units import duration, quantity, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from harness.forecast import Forecast, Total
@@ -109,15 +109,19 @@ class Console:
         self.say(f"{head}   {_headline(document)}{ok}")
         self.say(f"      {_stages(document)}")
 
-    def table(self, documents: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
-        rows = [row for document in documents for row in _rows(document)]
+        rows, labels = [], {}
+        for document in documents:
+            found = _rows(document)
+            rows += found
+            if found:
+                labels[document["weights"]["label"]] = None
         if not rows:
             return
         header = ["point", "stage", "mean", *(f"cl {p}" for p in CL), "items/s", "items"]
         for line in _aligned([header, *rows], left={0, 1, 9}):
             self.say(line)
-        labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
 
 

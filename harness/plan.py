@@ -106,8 +106,16 @@ class PlannedPoint:
 class Planner:
     """Plans points one after the other and remembers what they share."""
 
-    def __init__(self, notify: Callable[[str], None]) -> None:
+    def __init__(self, notify: Callable[[str], None], *, here: bool = True) -> None:
+        """Plan for this machine, or for others.
+
+        Args:
+            notify: told what a reader should know.
+            here: points are measured on this machine; otherwise only the machines they go to can
+                say which devices and modes there are.
+        """
         self.notify = notify
+        self._here = here
         self._probes: dict[str, Mapping[str, Any]] = {}
         self._models: dict[str, store.ResolvedModels] = {}
 
@@ -129,7 +137,7 @@ class Planner:
         full = tacotron2.build(config.model.name)
         pipeline = full if config.waveglow else full.without_vocoder()
         probe = self._probe(config)
-        skip, form = self._form(config, probe)
+        skip, form = self._form(config, probe) if self._here else (None, "float32")
         resolved = self._resolve(config, pipeline)
         models = {
             name: store.in_form(model, form, self.notify) if skip is None else model
@@ -174,7 +182,7 @@ class Planner:
             except WorkerError as error:
                 self._probes[key] = {"available": False, "reason": str(error), "options": options}
         probe = self._probes[key]
-        if probe["available"] and device not in probe["devices"]:
+        if self._here and probe["available"] and device not in probe["devices"]:
             raise UsageError(
                 f"devices={device}: {name} has {', '.join(probe['devices']) or 'no device'}"
             )

@@ -16,7 +16,7 @@ LAYERS = (
     {"metrics", "steady", "outliers", "comparison"},
     {"compat", "environment", "advice"},
     {"results"},
-    {"compare", "cooling", "doctor", "journal", "verify"},
+    {"compare", "cooling", "devices", "doctor", "journal", "verify"},
     {"point"},
     {"worker", "store"},
     {"extensions"},
@@ -27,7 +27,7 @@ LAYERS = (
     {"forecast", "clean", "history"},
     {"console"},
     {"sweep"},
-    {"compose"},
+    {"compose", "fleet"},
     {"cli", "commands"},
     {"__main__"},
 )
