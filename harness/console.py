@@ -111,7 +111,8 @@ class Console:
 
     def table(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
-        rows, labels = [], {}
+        rows: list[list[str]] = []
+        labels: dict[str, None] = {}
         for document in documents:
             found = _rows(document)
             rows += found
