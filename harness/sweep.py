@@ -255,6 +255,7 @@ class Sweep:
 
     def _show(self, point: Trial, document: Mapping[str, Any]) -> None:
         self.console.point(point.number, len(self.points), document)
+        point.settings = {}  # the document has them
         if self.session.alone:
             return
         self._parts[point.number] = results.summary_part(document)
