@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from harness import (
     cooling,
     extensions,
     forecast,
-    results,
     resume,
 )
 from harness import folder as folders
@@ -31,7 +31,7 @@ from harness.sweep import Session, Sweep
 from harness.units import parse_duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.config import Config
     from harness.plan import PlannedPoint
@@ -57,7 +57,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     begun = time.monotonic()
     for line in extensions.broken():
         console.notice(line)
-    planner = Planner(console.notice)
+    planner = Planner(console.notice, here=not compose.launches)
     points = planner.plan(configs)
     logs = _log_files(points)
     beside = baselines.beside(points, planner)
@@ -74,7 +74,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     if first.plan:
         _show_plan(points, session, first, console, session.place.folder)
         return ExitStatus.FINE
-    for point in points:
+    for point in () if compose.launches else points:
         cooling.check(point.config.measure)
     if first.budget:
         session.deadline = begun + (parse_duration(first.budget) or 0)
@@ -133,14 +133,15 @@ def _round(
         sweep = Sweep(points, folder, console, session)
         session.point = _Saved(sweep, logs).point
         _show_plan(points, session, config, console, folder)
-        status = sweep.run()
+        status = sweep.run(_elsewhere(console))
         console.say()
-        console.table(results.load_sweep(folder).trials)
-        try:
-            for path in (folder / "summary.csv", _report(folder)):
+        console.table(sweep.documents())
+        problem = _render(folder)
+        for path in (folder / "summary.csv", folder / "report.html"):
+            if path.is_file():
                 console.say(str(path))
-        except OSError as error:
-            console.notice(f"{folder}: the report cannot be written ({error.strerror})")
+        if problem:
+            console.notice(f"{folder}: the report cannot be written ({problem})")
         return ExitStatus.worst({status, _judge(config, folder, console)})
 
 
@@ -156,6 +157,15 @@ def _judge(config: Config, folder: Path, console: Console) -> ExitStatus:
     for path in comparisons.write(found, folder):
         console.say(str(path))
     return found.status(fail_on_unresolved=config.fail_on is FailOn.unresolved)
+
+
+def _elsewhere(console: Console) -> Callable[[Sweep], None] | None:
+    """Return what measures the points on other machines, when a launcher is asked for."""
+    if not compose.launches:
+        return None
+    from harness import fleet  # noqa: PLC0415 - only for many machines
+
+    return partial(fleet.measure, fleet=compose.launches[0], tell=console.notice)
 
 
 @contextlib.contextmanager
@@ -202,23 +212,28 @@ class _Saved:
         begun = time.monotonic()
         if all(point.finished for point in self._sweep.points) or begun < self._next:
             return  # the last report is made when the sweep has ended
-        # In a process of its own, so that this one stays small and no page can end the sweep.
-        root = str(Path(__file__).resolve().parents[1])
-        subprocess.run(
-            [sys.executable, "-c", RENDER, root, str(folder)],
-            check=False,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        _render(folder)
         ended = time.monotonic()
         self._next = ended + (ended - begun) / REPORT_SHARE
 
 
-def _report(folder: Path) -> Path:
-    import reports  # noqa: PLC0415 - shown after measuring, and heavy
+def _render(folder: Path) -> str | None:
+    """Render the report in a process of its own, so that this one stays small; return what failed.
 
-    return reports.render(folder)
+    No page can end a sweep.
+    """
+    root = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", RENDER, root, str(folder)],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if not done.returncode:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Path | None]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
+    from harness.fleet import Fleet
+
 HERE = Path(__file__).resolve().parent
 PLUGINS = str(HERE / "plugins")
 """Where Hydra finds our `hydra_plugins`; it looks once, when it first composes."""
@@ -92,6 +94,8 @@ Exit status: 0 fine, 1 error, 2 usage, 3 regression, 4 unresolved, 5 nothing mea
 
 collected: list[DictConfig] = []
 """What Hydra composed: it drops what an application or a sweeper returns."""
+launches: list[Fleet] = []
+"""The launcher that the sweep's points are to be handed to; empty when they are measured here."""
 
 
 def conf_folder() -> Path:
@@ -189,6 +193,8 @@ def points(arguments: list[str]) -> list[config.Config]:
     config.register()
     extensions.register(arguments)
     collected.clear()
+    launches.clear()
+    _launcher_is_here(arguments)
 
     sweep_only: list[bool] = []
 
@@ -214,7 +220,23 @@ def points(arguments: list[str]) -> list[config.Config]:
     sys.stderr.write(said.getvalue())
     if any(sweep_only):
         raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
-    return _checked(collected)
+    checked = _checked(collected)
+    for one in launches:
+        one.configs = checked
+    return checked
+
+
+def _launcher_is_here(arguments: Sequence[str]) -> None:
+    named = [one.partition("=")[2] for one in arguments if one.startswith("hydra/launcher=")]
+    if not named:
+        return
+    from harness import fleet  # noqa: PLC0415 - only for many machines
+
+    lacking = fleet.missing(named[-1])
+    if lacking:
+        raise UsageError(lacking)
+    if not {"-m", "--multirun"} & set(arguments):
+        raise UsageError(f"hydra/launcher={named[-1]}: is for sweeps; add -m")
 
 
 def _checked(composed: list[DictConfig]) -> list[config.Config]:

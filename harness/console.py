@@ -12,13 +12,15 @@ from harness.precision import precision_text
 from harness.units import duration, quantity, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
 BAR = 30
+MOST_NAMES = 3
+"""Points named beside what several have in common."""
 PLAIN_EVERY_S = 10.0
 """Without a terminal a line is written on a change of phase, and at most this often otherwise."""
 
@@ -124,33 +126,58 @@ class Console:
         if document["devices"]:
             self.say(f"      {_devices(document)}")
 
-    def table(self, documents: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
-        rows = [row for document in documents for row in _rows(document)]
+        rows: list[list[str]] = []
+        labels: dict[str, None] = {}
+        limits = _Limits()
+        for document in documents:
+            limits.add(document)
+            found = _rows(document)
+            rows += found
+            if found:
+                labels[document["weights"]["label"]] = None
         if not rows:
             return
         header = ["point", "stage", "mean", *(f"cl {p}" for p in CL), "items/s", "items"]
         for line in _aligned([header, *rows], left={0, 1, 9}):
             self.say(line)
-        labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
-        for line in _limits(documents):
+        for line in limits.lines():
             self.say(line)
 
 
-def _limits(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield each warning and each reason against a better grade once, with its points."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for document in documents:
+class _Limits:
+    """Each warning and each reason against a better grade once, with its points."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[str]] = {}
+        self._points = 0
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        """Look at one document, and keep only what is said of it."""
+        self._points += 1
+        name = document["point"]["name"]
         for one in document["warnings"]:
-            key = f"{one['severity']}: {one['seen']}", one["advice"]
-            found.setdefault(key, []).append(document["point"]["name"])
+            self._note(f"{one['severity']}: {one['seen']}", one["advice"], name)
         for reason in document["grade"].get("latency.mean", {}).get("reasons", ()):
-            key = f"no better than {reason['letter']}: {reason['text']}", reason["advice"]
-            found.setdefault(key, []).append(document["point"]["name"])
-    for (text, advice), names in sorted(found.items(), key=lambda one: _gravity(one[0][0])):
-        where = "every point" if len(names) == len(documents) else ", ".join(names)
-        yield f"{text} ({where}) -> {advice}" if len(documents) > 1 else f"{text} -> {advice}"
+            text = f"no better than {reason['letter']}: {reason['text']}"
+            self._note(text, reason["advice"], name)
+
+    def _note(self, text: str, advice: str, name: str) -> None:
+        self._found.setdefault((text, advice), []).append(name)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the gravest first."""
+        for (text, advice), names in sorted(
+            self._found.items(), key=lambda one: _gravity(one[0][0])
+        ):
+            if self._points == 1:
+                yield f"{text} -> {advice}"
+                continue
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            where = ", ".join(names[:MOST_NAMES]) + more
+            yield f"{text} ({'every point' if len(names) == self._points else where}) -> {advice}"
 
 
 def _gravity(text: str) -> tuple[int, str]:

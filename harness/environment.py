@@ -48,6 +48,13 @@ VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "PYTHONHASHSEED",
 )
+SCHEDULER_VARIABLES = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURMD_NODENAME",
+    "SLURM_STEP_GPUS",
+)
 """The only environment variables recorded: others may hold secrets."""
 COMPETING_WINDOW_S = 0.1
 COMPETING_SHARE = 5.0
@@ -145,6 +152,12 @@ def _memory() -> dict[str, Any]:
         "numa_nodes": len(nodes) or unknown("the kernel lists none"),
         "transparent_huge_pages": _read(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
     }
+
+
+def session() -> dict[str, Any]:
+    """Return where a session runs: machine, process, and the scheduler's words for it."""
+    scheduler = {name: os.environ[name] for name in SCHEDULER_VARIABLES if name in os.environ}
+    return {"host": platform.node(), "pid": os.getpid(), "scheduler": scheduler}
 
 
 def boot_id() -> Any:

@@ -160,8 +160,16 @@ def _inputs(batch: text.Batch) -> dict[str, Any]:
 class Planner:
     """Plans points one after the other and remembers what they share."""
 
-    def __init__(self, notify: Callable[[str], None]) -> None:
+    def __init__(self, notify: Callable[[str], None], *, here: bool = True) -> None:
+        """Plan for this machine, or for others.
+
+        Args:
+            notify: told what a reader should know.
+            here: points are measured on this machine; otherwise only the machines they go to can
+                say which devices and modes there are.
+        """
         self.notify = notify
+        self._here = here
         self._probes: dict[str, Mapping[str, Any]] = {}
         self._models: dict[str, store.ResolvedModels] = {}
         self._said: set[str] = set()
@@ -188,7 +196,7 @@ class Planner:
         full = full.covering("batch", self._batches)
         pipeline = full if config.waveglow else full.without_vocoder()
         probe = self._probe(config)
-        skip, form = self._form(config, probe)
+        skip, form = self._form(config, probe) if self._here else (None, "float32")
         resolved = self._resolve(config, pipeline)
         models = {
             name: store.in_form(model, form, self.notify) if skip is None else model
@@ -253,7 +261,8 @@ class Planner:
             except WorkerError as error:
                 self._probes[key] = {"available": False, "reason": str(error), "options": options}
         probe = self._probes[key]
-        if probe["available"] and not set(config.devices) <= set(probe["devices"]):
+        here = self._here and probe["available"]
+        if here and not set(config.devices) <= set(probe["devices"]):
             found = ", ".join(probe["devices"]) or "no device"
             raise UsageError(f"devices={','.join(config.devices)}: {name} has {found}")
         return probe

@@ -15,6 +15,7 @@ import math
 import os
 import secrets
 import shutil
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -252,11 +253,15 @@ def _sweep_facts(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SummaryPart:
-    """The rows one document adds to a summary, and why the figures it lacks are not shown."""
+    """What one document adds to a summary, packed: a sweep of many points keeps them all."""
 
     trial_id: str
-    rows: Sequence[Mapping[str, Any]]
-    reasons: Mapping[str, str]
+    table: bytes
+    """Its lines of summary.csv."""
+    rows: bytes
+    """Its elements of `rows` in summary.json."""
+    reasons: bytes
+    """Its value under `not_shown` there: why the figures it lacks are not shown."""
 
 
 def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -328,17 +333,29 @@ def _reasons(document: Mapping[str, Any]) -> dict[str, str]:
 
 def summary_part(document: Mapping[str, Any]) -> SummaryPart:
     """Return what one document adds to a sweep's summary, and nothing of its samples."""
-    return SummaryPart(document["trial_id"], rows(document), _reasons(document))
+    found, table = rows(document), io.StringIO()
+    csv.DictWriter(table, COLUMNS, lineterminator="\n").writerows(found)
+    return SummaryPart(
+        document["trial_id"],
+        zlib.compress(table.getvalue().encode()),
+        zlib.compress(pretty(found).strip()[1:-1]),
+        zlib.compress(pretty(_reasons(document)).strip()),
+    )
 
 
 def write_summary(folder: Path, documents: Iterable[Mapping[str, Any] | SummaryPart]) -> None:
     """Write summary.csv and summary.json of a sweep: the same rows, JSON with the reasons why."""
     parts = [one if isinstance(one, SummaryPart) else summary_part(one) for one in documents]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    found = [row for part in parts for row in part.rows]
-    writer.writerows(found)
-    write_whole(folder / "summary.csv", table.getvalue().encode(), replace=True)
-    summary = {"rows": found, "not_shown": {part.trial_id: part.reasons for part in parts}}
-    write_whole(folder / "summary.json", pretty(summary), replace=True)
+    table = b"".join([",".join(COLUMNS).encode(), b"\n", *(_text(one.table) for one in parts)])
+    write_whole(folder / "summary.csv", table, replace=True)
+    reasons = b", ".join(
+        b'"%s": %s' % (one.trial_id.encode(), _text(one.reasons))
+        for one in sorted(parts, key=lambda one: one.trial_id)
+    )
+    found = b", ".join(_text(one.rows) for one in parts)
+    content = b'{"not_shown": {%s}, "rows": [%s]}\n' % (reasons, found)
+    write_whole(folder / "summary.json", content, replace=True)
+
+
+def _text(packed: bytes) -> bytes:
+    return zlib.decompress(packed)

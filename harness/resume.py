@@ -187,6 +187,7 @@ def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
         return None
     state, stopped = document["status"]["state"], document["method"]["stop_reason"]
     if not _again(document, retry=retry) and (state != "skipped" or trial.planned.skip):
+        trial.trial_id = document["trial_id"]
         trial.state, trial.reason = state, document["status"]["reason"]
         trial.stop_reason = stopped or "aborted"
         trial.done = len({one["index"] for one in document["processes"]})

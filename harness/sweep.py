@@ -12,6 +12,7 @@ from harness import (
     accuracy,
     cooling,
     environment,
+    exclusive,
     measure,
     results,
     resume,
@@ -26,7 +27,7 @@ from harness.trial import LOST, Trial, now
 from harness.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.console import Console
@@ -54,6 +55,8 @@ class Session:
     """On the monotonic clock: when the budget is used up."""
     budget: str = ""
     """The budget as it was asked for."""
+    alone: bool = False
+    """This process measures one point of a sweep whose folder another one keeps."""
 
 
 class Sweep:
@@ -73,8 +76,11 @@ class Sweep:
         self._inaccurate = False
         """Some point's outputs are too far from the reference's."""
 
-    def run(self) -> ExitStatus:
+    def run(self, measure: Callable[[Sweep], None] | None = None) -> ExitStatus:
         """Measure every point; return the exit status. No point's failure ends the sweep.
+
+        Args:
+            measure: measures the points elsewhere; None: here.
 
         Raises:
             UsageError: the folder cannot be written to; nothing has been measured.
@@ -85,13 +91,7 @@ class Sweep:
                 results.write_sweep(self._folder_of(side), one)
         except OSError as error:
             raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
-        for point in self.points:
-            self._open(point)
-        while any(not point.finished for point in self.points) and not self._leaving():
-            self._block()
-        for point in self.points:
-            if not point.finished:
-                self._end(point, "interrupted", self._why_left(point))
+        (measure or Sweep.measure)(self)
         try:
             for side, one in facts.items():
                 ended = {"at": now(), "states": self._states(side)}
@@ -119,21 +119,37 @@ class Sweep:
             for one in self.points
         }
 
+    def measure(self) -> None:
+        """Measure every point here, in blocks."""
+        for point in self.points:
+            self._open(point)
+        while any(not point.finished for point in self.points) and not self._leaving():
+            self._block()
+        for point in self.points:
+            if not point.finished:
+                self.end(point, "interrupted", self._why_left(point))
+
+    def adopt(self, point: Trial) -> None:
+        """Take over the result of a point that was measured elsewhere, or by an earlier session."""
+        document = resume.restore(point, retry=False)
+        if document is not None:
+            self._show(point, document)
+
     def _open(self, point: Trial) -> None:
         """Take up what earlier sessions left of a point, or end it at once where that is due."""
         try:
             point.folder.mkdir(parents=True, exist_ok=True)
             document = resume.restore(point, retry=self.session.asked.retry)
         except OSError as error:
-            self._end(point, "failed", _unwritable(error))
+            self.end(point, "failed", _unwritable(error))
             return
         if document is not None:
             self._parts[point.number] = results.summary_part(document)
             self._inaccurate |= accuracy.failed(document)
         elif point.planned.skip:
-            self._end(point, "skipped", point.planned.skip)
+            self.end(point, "skipped", point.planned.skip)
         elif point.finished:  # killed after the process that failed, before its result
-            self._end(point, point.state, point.reason)
+            self.end(point, point.state, point.reason)
         elif point.done:
             self._stop_if_due(point)
 
@@ -196,19 +212,28 @@ class Sweep:
             )
             if self._leaving():
                 return
-            begun = time.monotonic()
-            outcome = self._measured(point, block, place)
+            with exclusive.hold(
+                exclusive.names(
+                    point.planned.probe.get("device") or {}, point.planned.config.devices
+                ),
+                lambda name: self._tell(point, f"waiting for {name}"),
+                self._leaving,
+            ):
+                if self._leaving():
+                    return
+                begun = time.monotonic()
+                outcome = self._measured(point, block, place)
             outcome.record["rest"] = rested
             if outcome.state != "skipped":
                 point.keep(outcome, time.monotonic() - begun)
         except OSError as error:
-            self._end(point, "failed", _unwritable(error))
+            self.end(point, "failed", _unwritable(error))
             return
         except WorkerTimeoutError as error:
-            self._end(point, "timeout", str(error))
+            self.end(point, "timeout", str(error))
             return
         if outcome.state != "ok":
-            self._end(point, outcome.state, outcome.reason)
+            self.end(point, outcome.state, outcome.reason)
         else:
             self._stop_if_due(point)
 
@@ -253,9 +278,10 @@ class Sweep:
                 f"processes, about {duration(point.plan.seconds)} in all"
             )
         if point.stop_reason:
-            self._end(point, "ok", None)
+            self.end(point, "ok", None)
 
-    def _end(self, point: Trial, state: str, reason: str | None) -> None:
+    def end(self, point: Trial, state: str, reason: str | None) -> None:
+        """Write a point's result; show it, and put it into the summary."""
         point.state, point.reason = state, reason
         point.stop_reason = point.stop_reason or ("aborted" if state != "skipped" else None)
         if state == "ok":
@@ -269,7 +295,13 @@ class Sweep:
             # Shown, but not in a file; what the journal holds, a later session takes up.
             point.state, point.reason = "failed", _unwritable(error)
             document = point.document(self.session.command)
+        self._show(point, document)
+
+    def _show(self, point: Trial, document: Mapping[str, Any]) -> None:
         self.console.point(point.number, len(self.points), document)
+        point.settings = {}  # the document has them
+        if self.session.alone:
+            return
         self._parts[point.number] = results.summary_part(document)
         self._inaccurate |= accuracy.failed(document)
         try:
@@ -277,6 +309,12 @@ class Sweep:
             self.session.point(document)
         except OSError as error:
             self.console.notice(f"summary and report: {_unwritable(error)}")
+
+    def documents(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the result documents of the points, in order, one at a time."""
+        for point in self.points:
+            for path in point.folder.glob(f"{point.trial_id}.json*"):
+                yield results.load_trial(path)
 
     def write_summary(self) -> None:
         """Write the summary of the points that ended, in the order planned."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -89,7 +87,7 @@ class Trial:
         if self.session:
             return
         started = now()
-        session = {"started": started, "host": platform.node(), "pid": os.getpid()}
+        session = {"started": started, **environment.session()}
         if self.journal.path.is_dir():
             head = self.journal.head()
             self.started = _same_clock(head, started)

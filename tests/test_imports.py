@@ -19,7 +19,7 @@ LAYERS = (
     {"fitness"},
     {"advice"},
     {"results"},
-    {"compare", "cooling", "doctor", "journal", "verify"},
+    {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
     {"point"},
     {"worker", "store", "export", "fetch"},
     {"extensions", "telemetry"},
@@ -33,7 +33,7 @@ LAYERS = (
     {"interrupt"},
     {"sweep", "baselines"},
     {"selfcheck", "slo"},
-    {"compose"},
+    {"compose", "fleet"},
     {"cli", "commands"},
     {"__main__"},
 )

@@ -31,8 +31,7 @@ def controller(folder: Path, arguments: list[str], kill_at: int | None, tally: P
     sys.argv[1:] = arguments
     # Reading the machine's processes and drawing pages takes most calls and writes no result.
     environment._competing = list
-    cli._report = lambda folder: folder / "report.html"
-    cli.RENDER = ""
+    cli._render = lambda folder: None  # noqa: ARG005 - its name is part of its type
     seen = 0
     run = sweep.Sweep.run
 
@@ -42,10 +41,10 @@ def controller(folder: Path, arguments: list[str], kill_at: int | None, tally: P
         if seen == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def counted(self: sweep.Sweep) -> Any:
+    def counted(self: sweep.Sweep, measure: Any = None) -> Any:
         sys.setprofile(count)
         try:
-            return run(self)
+            return run(self, measure)
         finally:
             sys.setprofile(None)
             tally.write_text(str(seen))

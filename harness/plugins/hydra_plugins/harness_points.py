@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
 class PointSweeper(Sweeper):
     """Turns `a=1,2 b=3,4` into points, the last key fastest, and runs them as one sweep."""
 
@@ -57,4 +60,9 @@ class PointSweeper(Sweeper):
         compose.collected.extend(
             loader.load_sweep_config(self.config, list(point)) for point in batch
         )
+        if self.config.hydra.launcher._target_ != BASIC:
+            from harness import fleet  # noqa: PLC0415
+
+            fleet.check(self.config)
+            compose.launches.append(fleet.Fleet(self.context, self.config, batch))
         return None

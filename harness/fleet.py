@@ -1,0 +1,228 @@
+"""A sweep over many machines: one job of Hydra's launcher per point, results in one folder.
+
+Scheduling is the launcher's. A job measures its point as a sweep of one does, under a lock of the
+point's folder, and returns the result file; where the folder is shared it is there already.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+
+from harness import config as configuration
+from harness import folder as folders
+from harness import results, resume
+from harness.console import Console
+from harness.errors import HarnessError, UsageError
+from harness.exclusive import VISIBLE
+from harness.plan import Planner
+from harness.sweep import Session, Sweep
+from harness.trial import LOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hydra.types import HydraContext
+    from omegaconf import DictConfig
+
+    from harness.trial import Trial
+
+POLL_S = 1.0
+PACKAGES = {
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+}
+"""What each preset needs; the extra has the preset's name."""
+SLURM_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job returns: its result file, by name and content, or why there is none."""
+
+    file: str | None = None
+    content: bytes = field(default=b"", repr=False)
+    reason: str | None = None
+
+
+@dataclass
+class Fleet:
+    """Hydra's launcher with the overrides of every point, kept until there is a folder."""
+
+    context: HydraContext
+    composed: DictConfig
+    overrides: Sequence[Sequence[str]]
+    configs: Sequence[configuration.Config] = ()
+    """The same points, checked; in the same order."""
+
+    def launch(self, folder: Path, configs: Sequence[configuration.Config]) -> list[Any]:
+        """Run the jobs of some points and return what the launcher does; blocks until all end."""
+        from hydra.core.plugins import Plugins  # noqa: PLC0415 - slow, and only here
+
+        with open_dict(self.composed):
+            self.composed.hydra.sweep.dir = str(folder)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=task, config=self.composed
+        )
+        where = {id(one): place for place, one in enumerate(self.configs)}
+        jobs = [[*self.overrides[where[id(one)]], f"hydra.sweep.dir={folder}"] for one in configs]
+        return list(launcher.launch(jobs, initial_job_idx=0))
+
+
+def missing(name: str) -> str | None:
+    """Return the line that says what a launcher's preset lacks here; None when it has all."""
+    package = PACKAGES.get(name)
+    if package is None:
+        return None
+    try:
+        found = importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        found = False
+    return None if found else f"hydra/launcher={name}: pip install 'tts-harness[{name}]'"
+
+
+def check(composed: DictConfig) -> None:
+    """Refuse a launcher that would wait for ever.
+
+    Raises:
+        UsageError: Slurm keeps no accounts here, so that a job that dies is never noticed.
+    """
+    if "SlurmLauncher" not in str(composed.hydra.launcher["_target_"]):
+        return
+    for tool in ("sbatch", "sacct"):
+        if shutil.which(tool) is None:
+            raise UsageError(f"hydra/launcher=slurm: {tool} is not here; run it on a login node")
+    asked = subprocess.run(
+        ["sacct", "-o", "JobID,State,NodeList", "--parsable2", "-j", "1"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    if asked.returncode:
+        why = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UsageError(
+            f"hydra/launcher=slurm: sacct does not answer ({why}); without Slurm's accounting a "
+            "job that dies is never noticed"
+        )
+
+
+def task(composed: DictConfig) -> Done:
+    """Measure one point on the machine this runs on. The function every launcher calls."""
+    for name in SLURM_GPUS:
+        if os.environ.get(name):
+            os.environ.setdefault(VISIBLE, os.environ[name])
+    try:
+        return _measure(configuration.typed(composed), Path(HydraConfig.get().sweep.dir))
+    except HarnessError as error:
+        return Done(reason=str(error))
+
+
+def _measure(config: configuration.Config, folder: Path) -> Done:
+    console = Console(out=io.StringIO())  # results are shown by the sweep's own process
+    points = Planner(console.notice).plan([config])
+    asked = resume.asked(points, rounds=1, retry=config.retry is configuration.Retry.failed)
+    command = folders.facts(folder).get("command", "a job of a launcher")
+    session = Session(command, [], asked, resume.anew(), alone=True)
+    place = folder / "points" / points[0].point.folder
+    place.mkdir(parents=True, exist_ok=True)
+    with folders.Lock(place) as lock:
+        session.worker = lock.worker
+        sweep = Sweep(points, folder, console, session)
+        sweep.measure()
+        (trial,) = sweep.points
+        for path in place.glob(f"{trial.trial_id}.json*"):
+            return Done(path.name, path.read_bytes())
+    return Done(reason=trial.reason or "no result file was written")
+
+
+def measure(sweep: Sweep, fleet: Fleet, tell: Callable[[str], None]) -> None:
+    """Have every unfinished point of a sweep measured by a job, and gather what they return."""
+    jobs = []
+    for point in sweep.points:
+        point.folder.mkdir(parents=True, exist_ok=True)
+        state, _ = resume.progress(point.folder, retry=sweep.session.asked.retry)
+        if state is None:
+            jobs.append(_Job(point, _files(point)))
+        else:
+            sweep.adopt(point)
+    if jobs:
+        tell(f"{len(jobs)} jobs are handed to the launcher")
+        _collect(sweep, jobs, _Launch(fleet, sweep.folder.resolve(), jobs))
+    if sweep.session.stopped():
+        tell("the jobs go on without this command; the same command collects what they leave")
+
+
+@dataclass(frozen=True)
+class _Job:
+    point: Trial
+    before: set[str]
+    """The result files of earlier sessions."""
+
+    @property
+    def ended(self) -> bool:
+        """A new result file is there."""
+        return bool(_files(self.point) - self.before)
+
+
+class _Launch(threading.Thread):
+    """The launcher at work; this process can see to results and signals meanwhile."""
+
+    def __init__(self, fleet: Fleet, folder: Path, jobs: Sequence[_Job]) -> None:
+        super().__init__(daemon=True)
+        self._fleet, self._folder = fleet, folder
+        self._configs = [job.point.planned.config for job in jobs]
+        self.returned: list[Any] = [None] * len(jobs)
+        self.reason = "the launcher returned nothing for it"
+
+    def run(self) -> None:
+        try:
+            self.returned = self._fleet.launch(self._folder, self._configs)
+        except Exception as error:  # noqa: BLE001 - launchers raise what they like for a lost job
+            self.reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _collect(sweep: Sweep, jobs: Sequence[_Job], launch: _Launch) -> None:
+    launch.start()
+    waiting = dict(enumerate(jobs))
+    while launch.is_alive() and not sweep.session.stopped():
+        launch.join(POLL_S)
+        for place, job in list(waiting.items()):
+            if job.ended:
+                sweep.adopt(job.point)
+                del waiting[place]
+    if launch.is_alive():
+        return
+    for place, job in waiting.items():
+        _gather(sweep, job, launch.returned[place], launch.reason)
+
+
+def _files(point: Trial) -> set[str]:
+    return {path.name for path in point.folder.glob("*.json*")}
+
+
+def _gather(sweep: Sweep, job: _Job, returned: Any, reason: str) -> None:
+    """Take what a job left in the folder or returned; else the point is lost."""
+    done = getattr(returned, "_return_value", returned)
+    if isinstance(done, Done) and done.file and not job.ended:
+        results.write_whole(job.point.folder / done.file, done.content, replace=False)
+    if job.ended:
+        sweep.adopt(job.point)
+        return
+    said = done.reason if isinstance(done, Done) else done
+    _lost(sweep, job.point, reason if said is None else str(said).strip().splitlines()[0])
+
+
+def _lost(sweep: Sweep, point: Trial, why: str) -> None:
+    """Record a point whose job never came back, with the whole processes it left."""
+    resume.restore(point, retry=True)
+    point.stop_reason = LOST
+    sweep.end(point, "failed", f"job lost: {why}")
