@@ -28,7 +28,6 @@ class Rendering:
     """What one report cost."""
 
     points: int
-    iterations: int
     wall_s: float
     """Of a fresh `python -m harness report`, start of the interpreter included."""
     size_bytes: int
@@ -89,8 +88,8 @@ def _reordered(rng: np.random.Generator, process: dict[str, Any]) -> dict[str, A
     return {**process, **moved, "labels": labels}
 
 
-def render(folder: Path, *, points: int, iterations: int) -> Rendering:
-    """Render the report of a written sweep in a process of its own."""
+def render(folder: Path, *, points: int) -> Rendering:
+    """Render the report of a written sweep of so many points in a process of its own."""
     begun = time.perf_counter()
     words = [sys.executable, "-m", "harness", "report", str(folder)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
@@ -100,4 +99,4 @@ def render(folder: Path, *, points: int, iterations: int) -> Rendering:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
     size = (folder / "report.html").stat().st_size
-    return Rendering(points, iterations, took, size, used.ru_maxrss * 1024)
+    return Rendering(points, took, size, used.ru_maxrss * 1024)

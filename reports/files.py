@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from reports.trials import PointView, SweepView, sha256_of
+from reports.trials import PointView, SweepView, lean, sha256_of
 
 
 def read_sweep(folder: Path) -> SweepView:
@@ -21,7 +21,7 @@ def read_sweep(folder: Path) -> SweepView:
 
     if not folder.is_dir():
         raise UsageError(f"report {folder}: there is no such folder; name a sweep's folder")
-    found = results.load_sweep(folder)
+    found = results.load_sweep(folder, keep=lean)
     views = [
         PointView(
             trial,

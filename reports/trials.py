@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,7 @@ UNPLANNED = "not measured"
 _GRADES = "ABCDF"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One statistic of one subject, as the result file holds it."""
 
     estimate: float | None
@@ -50,13 +49,12 @@ def _finite(value: float | None) -> float | None:
 
 
 def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
-    ends = raw.get("ci95") or (None, None)
     shown = raw.get("displayable", True)
-    estimate, low, high = (_finite(v) if shown else None for v in (raw.get("estimate"), *ends))
+    low, high = (raw.get("ci95") if shown else None) or (None, None)
     return Record(
-        estimate=estimate,
-        low=low,
-        high=high,
+        estimate=_finite(raw.get("estimate")) if shown else None,
+        low=_finite(low),
+        high=_finite(high),
         n=raw.get("n") or 0,
         processes=raw.get("p_processes") or 0,
         unit=raw.get("unit", ""),
@@ -64,6 +62,18 @@ def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
         reason=raw.get("reason"),
         letter=None if grade is None else grade.get("letter"),
     )
+
+
+def lean(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without the columns no page draws: all but latency, as an array."""
+    import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
+
+    def reduced(process: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {key: one for key, one in process.items() if key not in {"glue", "work"}}
+        latency = (process.get("columns") or {}).get("latency_ns", ())
+        return {**rest, "columns": {"latency_ns": np.asarray(latency, dtype=np.int64)}}
+
+    return {**document, "processes": [reduced(one) for one in document.get("processes") or ()]}
 
 
 @dataclass(frozen=True)
@@ -160,14 +170,14 @@ class PointView:
         reasons: Sequence[Mapping[str, Any]] = found.get("reasons") or ()
         return reasons
 
-    @property
+    @cached_property
     def processes(self) -> Sequence[Mapping[str, Any]]:
         """The processes with at least one stored iteration."""
         return [p for p in self.document.get("processes") or () if self._length(p)]
 
     @staticmethod
     def _length(process: Mapping[str, Any]) -> int:
-        return len((process.get("columns") or {}).get("latency_ns") or ())
+        return len((process.get("columns") or {}).get("latency_ns", ()))
 
     def items_of(self, subject: str) -> str:
         """Return the name of what a subject produces, such as `mel frames`."""
