@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reports.facts import Fact, FactGroup
     from reports.figures.canvas import Drawing
     from reports.findings import Best, Finding
-    from reports.published import Comparison
+    from reports.published import Reference
     from reports.table import StageGroup
     from reports.trials import PointView, SweepView
 
@@ -68,8 +68,10 @@ class Page:
     figures_note: str
     stages: Sequence[StageGroup]
     stages_note: str
-    published: Comparison | None
-    published_note: str
+    published: Sequence[Reference]
+    """Tables with rows of the same setting as some point here."""
+    published_apart: Sequence[Reference]
+    """The others, for whoever looks for them."""
     details: Sequence[Detail]
     details_note: str
     further: Sequence[PointView]
@@ -105,12 +107,12 @@ def _build(sweep: SweepView) -> Page:
 
     detailed = _detailed(sweep.points)
     drawn = [point for point in detailed if point.summary]
-    comparison = published.compare(sweep) if sweep.measured else None
+    references = published.references(sweep) if sweep.measured else []
     made: dict[str, Any] = {
         "warnings": findings.warnings(sweep),
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
-        "published": comparison if comparison and comparison.matches else None,
+        "published": [one for one in references if one.matches],
         "details": [_detail(sweep, point) for point in detailed],
     }
     labels = sorted({point.synthetic for point in sweep.points if point.synthetic})
@@ -124,14 +126,14 @@ def _build(sweep: SweepView) -> Page:
         synthetic_labels=plain(", ".join(labels)),
         best=findings.best_points(sweep),
         facts=_facts(sweep),
-        contents=_contents(made),
+        contents=_contents(made, published=bool(references)),
         labels=sweep.labels,
         limits=findings.grade_limits(sweep),
         measured=len(sweep.measured),
         points=points_table(sweep, compact=len(sweep.points) > COMPACT_FROM),
         figures_note=_figures_note(len(detailed), left_out),
         stages_note=_stages_note(len(detailed), left_out),
-        published_note=published.closest_sentence(comparison) if comparison else "",
+        published_apart=[one for one in references if not one.matches],
         details_note=_details_note(len(detailed), left_out),
         further=_without(sweep.points, detailed),
         environment=facts.environment_groups(sweep),
@@ -251,13 +253,13 @@ def _facts(sweep: SweepView) -> list[Fact]:
     return found
 
 
-def _contents(made: Mapping[str, object]) -> list[tuple[str, str]]:
+def _contents(made: Mapping[str, object], *, published: bool) -> list[tuple[str, str]]:
     entries = (
         ("warnings", "Warnings", True),
         ("points", "Points", True),
         ("figures", "Figures", made["figures"]),
         ("stages", "Stages", made["stages"]),
-        ("published", "Beside the original", made["published"]),
+        ("published", "Published figures", published),
         ("details", "Point by point", made["details"]),
         ("environment", "Environment", True),
         ("method", "Method", True),

@@ -157,6 +157,13 @@ class PointView:
         return None if raw is None else _record(raw, (self.document.get("grade") or {}).get(key))
 
     @property
+    def compat(self) -> Mapping[str, Any]:
+        """The original's fields of the first device, by their names in its log."""
+        blocks: Mapping[str, Any] = self.document.get("compat") or {}
+        first: Mapping[str, Any] = next(iter(blocks.values()), {})
+        return first.get("fields") or {}
+
+    @property
     def grade(self) -> str | None:
         """The grade of mean latency, the point's headline figure."""
         found = (self.document.get("grade") or {}).get("latency.mean") or {}

@@ -63,7 +63,7 @@
     const wanted = /^(\d+)([ad])$/.exec(view.get("sort") || "");
     if (wanted && heads[wanted[1]]) sortBy(Number(wanted[1]), wanted[2] === "d");
 
-    const box = byId("filter");
+    const box = byId("filter"), found = byId("found");
     const texts = rows.map((row) => row.textContent.toLowerCase());
     const filter = () => {
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -72,7 +72,7 @@
         row.hidden = !words.every((word) => texts[place].includes(word));
         if (!row.hidden) shown += 1;
       });
-      byId("found").textContent = shown + " of " + rows.length + " points";
+      found.textContent = shown + " of " + rows.length + " " + (found.dataset.noun || "points");
     };
     box.value = view.get("q") || "";
     if (box.value) filter();

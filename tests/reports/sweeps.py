@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness import compare
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness.compare import Comparison
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\u202e\x1b[31m"
 
@@ -75,3 +78,35 @@ def hostile(folder: Path) -> Path:
     trial["content_sha256"] = results.content_hash(trial)
     results.write_trial(place, trial)
     return folder
+
+
+def compared() -> Comparison:
+    """Return a comparison with every verdict but `no difference`: slower, faster, and no figure."""
+    base = [make_trial(_shifted(8, 1, bs), bs=bs) for bs in (1, 2, 4)]
+    base += [make_trial(processes(3, 30, bs), bs=bs) for bs in (16, 32)]
+    new = [make_trial(_shifted(8, f, bs), bs=bs) for bs, f in ((1, 1.08), (2, 0.9), (4, 1.001))]
+    new.append(make_trial([], bs=16, state="failed", reason=HOSTILE))
+    return compare.compare(base, new)
+
+
+def _shifted(count: int, factor: float, bs: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng([bs, round(1000 * factor)])
+    base = 70 + 5 * bs
+    return [
+        make_process(
+            [int(v * factor * MS) for v in base * rng.lognormal(rng.normal(0, 0.003), 0.03, 33)],
+            index=index,
+            warmup=3,
+            bs=bs,
+        )
+        for index in range(1, count + 1)
+    ]
+
+
+def vocoder(count: int, each: int, bs: int = 1) -> list[dict[str, Any]]:
+    """Return processes of points that run the vocoder."""
+    return [
+        make_process([80 * MS + 1000 * n for n in range(each + 3)], index=index, warmup=3, bs=bs,
+                     waveglow=True)
+        for index in range(1, count + 1)
+    ]  # fmt: skip
