@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports.effective import precision_text
-from reports.facts import command_of
+from reports.facts import command_of, start_facts
 from reports.figures.percentiles import steady
-from reports.figures.series import buckets, latencies, warm_up
+from reports.figures.series import (
+    buckets,
+    label_counts,
+    labelled,
+    latencies,
+    looks_like,
+    warm_up,
+)
 from reports.figures.stages import parts_of
 from reports.text import plain
 
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from reports.trials import PointView
 
 MOST_BUCKETS = 90
+MOST_SEVERE = 20
 PLAIN_UP_TO = 4_000_000
 """Bytes; a larger island is compressed."""
 _QUANTILES = tuple(1 - 0.8 * (0.01 / 0.8) ** (step / 30) for step in range(31))
@@ -89,6 +97,8 @@ def _point(point: PointView) -> dict[str, Any]:
             for name in point.subjects
         ],
         "parts": [[name, _short(value)] for name, value in parts_of(point)],
+        "start": [[fact.key, fact.value] for fact in start_facts(point)],
+        "labels": label_counts(point.processes),
         "quantiles": _quantiles(point),
         "series": _series(point),
     }
@@ -118,6 +128,11 @@ def _series(point: PointView) -> list[dict[str, Any]]:
                 "least": _all_short(rows[:, 0].tolist()),
                 "mean": _all_short(rows[:, 1].tolist()),
                 "largest": _all_short(rows[:, 2].tolist()),
+                "label": looks_like(process),
+                "severe": [
+                    [at, _short(float(values[at]))]
+                    for at in labelled(process, "severe")[:MOST_SEVERE]
+                ],
             }
         )
     return found

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports import facts, findings, published
-from reports.figures import percentiles, scaling, series, stages
+from reports.figures import pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
 from reports.numbers import seconds_text
-from reports.table import Table, points_table, stage_tables
+from reports.table import Table, points_table, stage_tables, start_table
 from reports.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.facts import Fact, FactGroup
+    from reports.facts import Change, Fact, FactGroup
     from reports.figures.canvas import Drawing
     from reports.findings import Best, Finding
     from reports.published import Reference
@@ -68,6 +68,8 @@ class Page:
     figures_note: str
     stages: Sequence[StageGroup]
     stages_note: str
+    start: Table
+    """What the points took before their steady state."""
     published: Sequence[Reference]
     """Tables with rows of the same setting as some point here."""
     published_apart: Sequence[Reference]
@@ -77,7 +79,7 @@ class Page:
     further: Sequence[PointView]
     """Points without a section of their own; the script draws them when asked."""
     environment: Sequence[FactGroup]
-    changed: Sequence[tuple[str, int]]
+    changes: Sequence[Change]
     method: Sequence[Fact]
     commands: Sequence[str]
     commit: str
@@ -112,6 +114,7 @@ def _build(sweep: SweepView) -> Page:
         "warnings": findings.warnings(sweep),
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
+        "start": start_table(drawn),
         "published": [one for one in references if one.matches],
         "details": [_detail(sweep, point) for point in detailed],
     }
@@ -137,7 +140,7 @@ def _build(sweep: SweepView) -> Page:
         details_note=_details_note(len(detailed), left_out),
         further=_without(sweep.points, detailed),
         environment=facts.environment_groups(sweep),
-        changed=facts.changed_keys(sweep),
+        changes=facts.changes(sweep),
         method=facts.method_facts(sweep),
         commands=sweep.commands[:MOST_COMMANDS],
         commit=_commit(sweep),
@@ -168,6 +171,7 @@ def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
         percentiles.draw(sweep, points),
         stages.draw(sweep, points),
         scaling.draw(sweep),
+        pareto.draw(sweep),
     ]
 
 
@@ -253,12 +257,13 @@ def _facts(sweep: SweepView) -> list[Fact]:
     return found
 
 
-def _contents(made: Mapping[str, object], *, published: bool) -> list[tuple[str, str]]:
+def _contents(made: Mapping[str, Any], *, published: bool) -> list[tuple[str, str]]:
     entries = (
         ("warnings", "Warnings", True),
         ("points", "Points", True),
         ("figures", "Figures", made["figures"]),
         ("stages", "Stages", made["stages"]),
+        ("start", "Start", made["start"].rows),
         ("published", "Published figures", published),
         ("details", "Point by point", made["details"]),
         ("environment", "Environment", True),
