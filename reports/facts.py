@@ -141,7 +141,10 @@ def setting_rows(point: PointView) -> tuple[tuple[str, ...], ...]:
     settings = point.document.get("settings") or {}
     models = point.document.get("models") or {}
     rows = []
-    for name, effective in (settings.get("effective") or {}).items():
+    found = settings.get("effective") or {}
+    order = [stage["name"] for stage in point.document.get("stages") or ()]
+    for name in sorted(found, key=lambda one: order.index(one) if one in order else len(order)):
+        effective = found[name]
         model = models.get(name) or {}
         source = effective.get("source") if effective.get("verified") else effective.get("reason")
         rows.append(

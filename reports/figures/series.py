@@ -52,8 +52,8 @@ class Mark:
 
 
 MARKS = {
-    "severe": Mark("o", SERIES[1], 7, "large rings"),
-    "mild": Mark("o", MUTED, 4.5, "small rings"),
+    "severe": Mark("o", SERIES[1], 9, "large rings"),
+    "mild": Mark("o", MUTED, 6, "small rings"),
     "preempted": Mark("x", INK, 5, "crosses"),
     "steal": Mark("s", INK, 8, "squares"),
     "major-fault": Mark("D", INK, 7, "diamonds"),

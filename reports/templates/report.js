@@ -16,8 +16,7 @@
   const themeButton = byId("theme");
   const setTheme = (name) => {
     if (name === "auto") delete root.dataset.theme; else root.dataset.theme = name;
-    themeButton.textContent = "Theme: " + name;
-    themeButton.setAttribute("aria-label", "Colour theme: " + (name === "auto" ? "as the system" : name));
+    themeButton.textContent = "Theme: " + (name === "auto" ? "system" : name);
   };
   setTheme(themes.includes(view.get("theme")) ? view.get("theme") : "auto");
   themeButton.addEventListener("click", () => {

@@ -41,6 +41,33 @@ def seed_table(folder: Path) -> Path:
     return write_sweep(folder, trials)
 
 
+def fixed(folder: Path) -> Path:
+    """Write a sweep that is the same to the last byte every time: for golden files."""
+    utc = "2026-11-24T08:00:00.000000Z"
+    chosen = [("force_float16", 1), ("force_float16", 4), ("force_float32", 1)]
+    trials = [
+        make_trial(
+            processes(5, 80, bs, place),
+            quant=quant,
+            bs=bs,
+            trial_id=f"20261124T08000{place}000000Z-0000000{place}",
+            started={"utc": utc, "monotonic_ns": 0},
+        )
+        for place, (quant, bs) in enumerate(chosen)
+    ]
+    trials.append(
+        make_trial(
+            [],
+            bs=8,
+            quant="qint8_mixed_float32",
+            state="skipped",
+            reason="the CPU reference has no int8 kernels",
+            trial_id="20261124T080009000000Z-00000009",
+        )
+    )
+    return write_sweep(folder, trials)
+
+
 def mixed(folder: Path) -> Path:
     """Write one point of every state."""
     return write_sweep(
