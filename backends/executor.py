@@ -11,7 +11,18 @@ import gc
 import time
 from array import array
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from backends import counters
 from backends.base import Backend, BackendError, CompiledStage, UsageError
@@ -28,6 +39,9 @@ COLLECT_EVERY = 100
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 Pick = Callable[[List[Any]], Sequence[Any]]
+Asked = Union[Causes, NoCauses]
+LEAD_NS = 1_000_000
+"""Between the making of a schedule and its start."""
 Column = Any  # array("q"), which is no generic type at run time
 
 
@@ -182,12 +196,30 @@ class Executor:
 
     # The timed loop
 
-    def run(self, count: int, start: int, collect_every: int = COLLECT_EVERY) -> Dict[str, Any]:
-        """Time `count` iterations, numbered from `start`; return the answer of the run verb."""
+    def run(
+        self,
+        count: int,
+        start: int,
+        collect_every: int = COLLECT_EVERY,
+        *,
+        schedule: Optional[Sequence[int]] = None,
+        watch: bool = True,
+    ) -> Dict[str, Any]:
+        """Time `count` iterations, numbered from `start`; return the answer of the run verb.
+
+        Args:
+            count: iterations.
+            start: number of the first.
+            collect_every: iterations between two garbage collections.
+            schedule: when each iteration is due, in ns from now; None: when the last has ended.
+            watch: ask what disturbs each iteration.
+        """
         columns = Columns([stage.name for stage in self._schedule], count)
         work: Dict[str, Column] = {}
-        own = self._backend.clock is not None
-        causes = NoCauses() if own else Causes(count)
+        watch = watch and self._backend.clock is None and schedule is None
+        causes: Asked = Causes(count) if watch else NoCauses()
+        if schedule is not None:
+            causes = Due(self._clock() + LEAD_NS, schedule, self._backend)
         try:
             with _NoCollection():
                 before = counters.usage()
@@ -202,6 +234,8 @@ class Executor:
         answer["work"] = {name: column.tolist() for name, column in work.items()}
         answer["counters"] = dict(counters.difference(before, after), gc_collections=collections)
         answer["causes"] = causes.answer()
+        if isinstance(causes, Due):
+            answer["columns"]["scheduled_ns"] = [due - self._epoch_ns for due in causes.times]
         answer["clock"] = self.clock_facts
         return answer
 
@@ -209,7 +243,7 @@ class Executor:
         self,
         columns: Columns,
         work: Dict[str, Column],
-        causes: Union[Causes, NoCauses],
+        causes: Asked,
         *,
         count: int,
         start: int,
@@ -320,6 +354,18 @@ class Executor:
             gc.unfreeze()
 
 
+class Due(NoCauses):
+    """Holds each iteration back until it is due; whoever is late is not held."""
+
+    def __init__(self, origin_ns: int, schedule: Sequence[int], backend: Backend) -> None:
+        self.times = array("q", [origin_ns + offset for offset in schedule])
+        self._wait = backend.wait_until
+
+    def before(self, index: int) -> None:
+        """Wait."""
+        self._wait(self.times[index])
+
+
 def _picking(slots: Tuple[int, ...]) -> Pick:
     """Return what gathers slots; several at once in C, which a loop in Python is not."""
     if len(slots) > 1:
@@ -371,7 +417,8 @@ def overhead(stages: int, count: int) -> Dict[str, int]:
     )
     backend = Backend({}, "0")
     loaded: Dict[str, CompiledStage] = {name: _EmptyStage() for name in names}
-    latency = sorted(Executor(plan, loaded, backend, 0, 0).run(count, 0)["columns"]["latency_ns"])
+    ran = Executor(plan, loaded, backend, 0, 0).run(count, 0, watch=False)
+    latency = sorted(ran["columns"]["latency_ns"])
     return {
         "median_ns": counters.nearest_rank(latency, 0.5),
         "p99_ns": counters.nearest_rank(latency, 0.99),

@@ -98,6 +98,8 @@ class FakeBackend(Backend):
         Option("process_noise", 0.0, "the same, drawn once for the whole process", least=0),
         Option("warmup", 0.0, "how much slower the first iteration is: 1.0 is twice", least=0),
         Option("warmup_iterations", 5, "iterations in which that decays to a third", least=1),
+        Option("stall_every", 0, "iterations from one stall to the next; 0: none", least=0),
+        Option("stall_ns", 0, "ns of a stall, in the first stage", least=0),
         Option("slowdown", 1.0, "factor on every duration", least=0),
         Option("steps", 0, "steps of a loop; 0: max(32, round(4.75 x text))", least=0),
         Option("vary_steps", 0, "steps differ by up to this many between iterations", least=0),
@@ -132,6 +134,13 @@ class FakeBackend(Backend):
         end = time.perf_counter_ns() + int(ns)
         while time.perf_counter_ns() < end:
             pass
+
+    def wait_until(self, ns: int) -> None:
+        """Let virtual time pass until then; wait for real time."""
+        if self.settings["clock"] == "virtual":
+            self.now_ns = max(self.now_ns, ns)
+        else:
+            super().wait_until(ns)
 
     def probe(self) -> Dict[str, Any]:
         """Return what is here: as many devices as asked for."""
@@ -208,6 +217,14 @@ class FakeBackend(Backend):
                 -self.iteration / settings["warmup_iterations"]
             )
         return factor
+
+    def stall(self, stage: str) -> int:
+        """Return the ns by which this iteration stalls in a stage."""
+        every, first = self.settings["stall_every"], next(iter(self.durations), stage)
+        if not every or not self.iteration or self.iteration % every or stage != first:
+            return 0
+        stalled: int = self.settings["stall_ns"]
+        return stalled
 
     # What travels between stages is a FakeTensor
 
@@ -331,7 +348,7 @@ class FakeStage(CompiledStage):
             steps = self._steps(sizes)
             sizes[self._stage.loop.steps] = steps
             ns *= steps
-        backend.spend(ns)
+        backend.spend(ns + backend.stall(self._stage.name))
         return [self._output(spec, sizes, steps) for spec in self._stage.outputs]
 
     def _steps(self, sizes: Dict[str, int]) -> int:

@@ -15,6 +15,7 @@ from backends.base import Backend, BackendError, UsageError
 GROUP = "harness.backends"
 
 BUILT_IN = {
+    "calibration": "backends.calibration:CalibrationBackend",
     "fake": "backends.fake:FakeBackend",
     "onnxruntime": "backends.onnxruntime:OnnxRuntimeBackend",
 }

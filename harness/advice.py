@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import outliers
+from harness import load, outliers
+from harness.fitness import OLD_DAYS, UNFIT
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
 
@@ -29,6 +30,7 @@ FREQUENCY_CHANGE = 0.05
 SEVERE_SHARE = 0.05
 LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
 LEAST_EFFECTIVE_N = 30
+CHECK = "run `python -m harness selfcheck`"
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,35 @@ def _outputs_differ(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _generator(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.scheduled or series.scenario != "server":
+        return
+    late = max(
+        float(np.quantile(load.issue_delay(*one), 0.99)) / float(np.median(one[2]))
+        for one in series.requests()
+    )
+    if late > load.GENERATOR:
+        yield Finding(
+            "generator-limited", "warning",
+            f"requests were sent late by {late:.1%} of the median service time (p99)",
+            f"the limit is {load.GENERATOR:.0%}; the generator is part of the figure",
+            "measure on a quieter machine, or longer work",
+        )  # fmt: skip
+
+
+def _saturated(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.scheduled or series.scenario != "server":
+        return
+    reason = next((why for one in series.requests() if (why := load.saturated(*one))), None)
+    if reason:
+        yield Finding(
+            "saturated", "error", reason, "the queue never ends, so its length is that of the run",
+            "lower scenario.rate or scenario.load",
+        )  # fmt: skip
+
+
 def _targets(document: Document) -> Iterator[Finding]:
     unmet, reason = document["method"].get("unmet"), document["method"].get("stop_reason")
     if unmet and reason in {"time", "count"}:
@@ -254,6 +285,8 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _limit_hit,
     _outputs_differ,
     _targets,
+    _generator,
+    _saturated,
 )
 
 
@@ -286,6 +319,8 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason("F", "process-failed", "a process of this point failed", "read its log")
     if any(found["code"] == "negative-residual" for found in document["warnings"]):
         yield Reason("F", "negative-residual", "stages add up to more than the whole", "report it")
+    if any(found["code"] == "saturated" for found in document["warnings"]):
+        yield Reason("F", "saturated", "more requests than can be served", "lower the load")
     if any(found["code"] == "unattributed" for found in document["warnings"]):
         yield Reason("B", "unattributed", "more than 2 % belongs to no stage", "see the warning")
     git = document["provenance"]["git"]
@@ -293,6 +328,7 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason("C", "dirty-tree", "the harness has uncommitted changes", "commit them")
     yield from _of_series(document)
     yield from _of_machine(document)
+    yield from _of_selfcheck(document)
 
 
 def _of_series(document: Document) -> Iterator[Reason]:
@@ -348,6 +384,27 @@ def _of_machine(document: Document) -> Iterator[Reason]:
         )  # fmt: skip
 
 
+def _of_selfcheck(document: Document) -> Iterator[Reason]:
+    """Yield what the host's latest check limits; files from before checks say nothing."""
+    found = document.get("selfcheck")
+    if not found:
+        return
+    if "started" not in found:
+        yield Reason("B", "selfcheck-missing", str(found["reason"]), CHECK)
+        return
+    if found["mde"] > UNFIT:
+        yield Reason(
+            "D", "unfit-host", f"differences below {found['mde']:.1%} cannot be found here",
+            "use a quieter machine",
+        )  # fmt: skip
+    if not found["passed"]:
+        text = f"{found['different']} of {found['comparisons']} comparisons of equals differed"
+        yield Reason("C", "selfcheck-failed", text, "use a quieter machine, then " + CHECK)
+    if found["age_days"] > OLD_DAYS or not found["same_kernel"]:
+        since = "of another kernel" if not found["same_kernel"] else "more than 7 days old"
+        yield Reason("B", "selfcheck-old", f"the check of this host is {since}", CHECK)
+
+
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
@@ -365,10 +422,17 @@ def _band(
             return
 
 
-def _of_metric(record: Mapping[str, Any]) -> Iterator[Reason]:
+def _more(method: Mapping[str, Any]) -> str:
+    """Return how to get more processes, by the profile already in use."""
+    larger = {"standard": "rigorous", "rigorous": None}.get(method["profile"], "standard")
+    if larger:
+        return f"use measure={larger}"
+    return "raise measure.min_processes, and measure.max_processes with it"
+
+
+def _of_metric(record: Mapping[str, Any], more: str) -> Iterator[Reason]:
     """Yield what limits one metric: how wide its interval is, on how many processes it rests."""
     count, ends = record["p_processes"], record["ci95"]
-    more = "measure more processes: measure=standard or rigorous"
     if not ends or not record["estimate"]:
         yield Reason("D", "no-interval", record["reason"] or "no interval can be computed", more)
     else:
@@ -392,9 +456,9 @@ def grades(document: Document) -> dict[str, dict[str, Any]]:
     """
     if not document["summary"]:
         return {}
-    shared = list(_of_trial(document))
+    shared, more = list(_of_trial(document)), _more(document["method"])
     return {
-        key: _grade([*shared, *_of_metric(record)])
+        key: _grade([*shared, *_of_metric(record, more)])
         for key, record in document["summary"].items()
         if not record["statistic"].startswith("cl") and record["statistic"] != "max"
     }

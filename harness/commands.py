@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from harness.selfcheck import Form
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,11 +57,15 @@ COMPARE_KEYS = {
 
 def _compare(arguments: Sequence[str]) -> ExitStatus:
     """Compare two sweeps, or with rule=compat two of the original's logs."""
-    from harness import baselines, compare  # noqa: PLC0415 - only when asked for
+    from harness import baselines, compare, fitness  # noqa: PLC0415 - only when asked for
 
     words = [word for word in arguments if "=" not in word]
     keys = _keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
     delta = _share(keys.get("delta", "0.02"))
+    measured = fitness.occasion_sd()
+    occasions = (
+        compare.Occasions() if measured is None else compare.Occasions(measured, measured=True)
+    )
     paths = [baselines.resolve(word, "compare ") for word in words]
     if len(paths) not in {1, 2}:
         raise UsageError(
@@ -75,6 +82,7 @@ def _compare(arguments: Sequence[str]) -> ExitStatus:
             _trials(paths[1]),
             delta=delta,
             across_hardware=keys["across"] == "hardware",
+            occasions=occasions,
         )
     import reports.comparisons as shown  # noqa: PLC0415 - heavy
 
@@ -248,12 +256,113 @@ def _doctor(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.ERROR if warned and asked else ExitStatus.FINE
 
 
+def _selfcheck(arguments: Sequence[str]) -> ExitStatus:
+    """Measure what this machine can tell apart: A/A, power, smallest detectable effect."""
+    from harness import fitness, selfcheck  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.interrupt import Interrupt  # noqa: PLC0415
+
+    keys = _keys("selfcheck", arguments, SELFCHECK_KEYS)
+    form = _form(selfcheck.FORMS[keys["form"]], keys)
+    console, folder = Console(), fitness.new_folder()
+    with Interrupt(console) as interrupt:
+        facts = selfcheck.run(form, folder, console, lambda: interrupt.asked)
+    for line in selfcheck.lines(facts):
+        console.say(line)
+    console.say(str(fitness.keep(facts, folder, raw=keys["raw"] == "true")))
+    asked = keys["fail_on"] == "unfit"
+    return ExitStatus.ERROR if asked and fitness.unfit(facts) else ExitStatus.FINE
+
+
+SELFCHECK_KEYS = {
+    "form": ("short", "long"),
+    "raw": ("false", "true"),
+    "fail_on": ("nothing", "unfit"),
+    "comparisons": (),
+    "powered": (),
+    "pairs": (),
+    "iterations": (),
+    "noise_s": (),
+}
+LEAST_PAIRS = 2
+
+
+def _form(form: Form, keys: Mapping[str, str]) -> Form:
+    """Return a form of the check with the sizes that were named."""
+    sizes = {}
+    for name in ("comparisons", "powered", "pairs", "iterations", "noise_s"):
+        if name not in keys:
+            continue
+        least = {"pairs": LEAST_PAIRS, "powered": 0}.get(name, 1)
+        try:
+            sizes[name] = int(keys[name])
+        except ValueError:
+            sizes[name] = least - 1
+        if sizes[name] < least:
+            raise UsageError(f"selfcheck: {name}={keys[name]}: a whole number, at least {least}")
+    return replace(form, **sizes)
+
+
+def _slo(arguments: Sequence[str]) -> ExitStatus:
+    """Find the largest request rate at which a percentile of the response keeps a limit."""
+    from harness import compose, folder, slo  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.plan import Planner  # noqa: PLC0415
+
+    own = [word for word in arguments if word.partition("=")[0] in SLO_KEYS]
+    keys = _keys("slo", own, SLO_KEYS)
+    limit_s = _milliseconds(keys.get("slo_ms", ""))
+    configs = compose.points([word for word in arguments if word not in own])
+    if len(configs) != 1:
+        raise UsageError(f"slo: one point at a time, found {len(configs)}")
+    console = Console()
+    goal = slo.Goal(limit_s, int(keys["percentile"]), _steps(keys.get("steps", "6")))
+    place = folder.create(Path(configs[0].outputs))
+    search = slo.Search(
+        configs[0],
+        goal,
+        Planner(console.notice),
+        place,
+        lambda what: console.notice(f"slo: {what}"),
+    )
+    last = None
+    for last in search.run():
+        console.say(last.line(goal))
+    console.say(str(place))
+    if last is None or not last.confirming or not last.held:
+        console.say("no rate was found and confirmed at which the limit is kept")
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.FINE
+
+
+SLO_KEYS = {"slo_ms": (), "percentile": ("99", "50", "90", "95"), "steps": ()}
+LEAST_STEPS = 2
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text) / 1e3
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"slo: slo_ms={text or 'missing'}: a limit in milliseconds, above 0")
+    return value
+
+
+def _steps(text: str) -> int:
+    if not text.isdigit() or int(text) < LEAST_STEPS:
+        raise UsageError(f"slo: steps={text}: a whole number, at least {LEAST_STEPS}")
+    return int(text)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
     "baseline": _baseline,
     "compare": _compare,
     "doctor": _doctor,
     "report": _report,
+    "selfcheck": _selfcheck,
+    "slo": _slo,
     "verify": _verify,
 }
 

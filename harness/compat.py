@@ -101,12 +101,15 @@ def _mean(series: Series, subject: str) -> float:
 
 
 def blocks(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `compat` part of a result document: one entry per device."""
+    """Return the `compat` part of a result document: one entry per device.
+
+    Work that makes no mel frames is none the original ever measured: it has no entry.
+    """
     devices = dict.fromkeys(process["device"] for process in document["processes"])
     found = {}
     for device in devices:
         series = Series(document, device, compat=True)
-        if series.processes:
+        if series.processes and series.work("mel_frames_padded"):
             n = sum(len(one) for one in series.seconds(WHOLE))
             found[device] = {"n": n, "fields": fields(series), "worth": WORTH}
     return found

@@ -11,7 +11,7 @@ from harness.precision import precision_text
 from harness.units import duration, quantity, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.plan import PlannedPoint
@@ -112,6 +112,8 @@ class Console:
             self.say(line)
         labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        for line in _limits(documents):
+            self.say(line)
 
 
 def _in_all(points: Sequence[PlannedPoint]) -> str:
@@ -121,6 +123,26 @@ def _in_all(points: Sequence[PlannedPoint]) -> str:
     if len(known) < len(limits) or len(known) < 2:  # noqa: PLR2004 - one point says it already
         return ""
     return f", at most about {duration(sum(known))} in all"
+
+
+def _limits(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each warning and each reason against a better grade once, with its points."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for document in documents:
+        for one in document["warnings"]:
+            key = f"{one['severity']}: {one['seen']}", one["advice"]
+            found.setdefault(key, []).append(document["point"]["name"])
+        for reason in document["grade"].get("latency.mean", {}).get("reasons", ()):
+            key = f"no better than {reason['letter']}: {reason['text']}", reason["advice"]
+            found.setdefault(key, []).append(document["point"]["name"])
+    for (text, advice), names in sorted(found.items(), key=lambda one: _gravity(one[0][0])):
+        where = "every point" if len(names) == len(documents) else ", ".join(names)
+        yield f"{text} ({where}) -> {advice}" if len(documents) > 1 else f"{text} -> {advice}"
+
+
+def _gravity(text: str) -> tuple[int, str]:
+    words = ("error", "no better than F", "no better than D", "warning", "no better than C")
+    return next((n for n, word in enumerate(words) if text.startswith(word)), len(words)), text
 
 
 def _settings(document: Mapping[str, Any]) -> str:
@@ -171,7 +193,11 @@ def _stages(document: Mapping[str, Any]) -> str:
             text += _steps(document, stage["name"])
         parts.append(text)
     parts.append(f"residual {_figure(document, 'residual.mean')}")
-    return f"{' | '.join(parts)}   {_precision(document)}; {document['weights']['label']}"
+    grade = document["grade"]["latency.mean"]["letter"]
+    return (
+        f"{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
+        f"{document['weights']['label']}"
+    )
 
 
 def _steps(document: Mapping[str, Any], stage: str) -> str:

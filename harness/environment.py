@@ -82,6 +82,17 @@ def collect() -> dict[str, Any]:
     }
 
 
+def identity() -> dict[str, Any]:
+    """Return what makes this machine this machine, and its kernel."""
+    return {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "cpu": _processor().get("model name", platform.processor()),
+        "logical": psutil.cpu_count(),
+        "kernel": platform.release(),
+    }
+
+
 @lru_cache(maxsize=1)
 def _processor() -> dict[str, str]:
     text = _read(Path("/proc/cpuinfo"))
@@ -136,6 +147,11 @@ def _memory() -> dict[str, Any]:
     }
 
 
+def boot_id() -> Any:
+    """Return what this boot of the machine is called, or why it is not known."""
+    return _read(Path("/proc/sys/kernel/random/boot_id"))
+
+
 def _system() -> dict[str, Any]:
     try:
         release: Any = platform.freedesktop_os_release().get("PRETTY_NAME", "unnamed")
@@ -151,7 +167,7 @@ def _system() -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "clocksource": _read(clock),
         "aslr": _read(Path("/proc/sys/kernel/randomize_va_space")),
-        "boot_id": _read(Path("/proc/sys/kernel/random/boot_id")),
+        "boot_id": boot_id(),
     }
 
 
@@ -169,6 +185,17 @@ def _confinement() -> dict[str, Any]:
         "memory_max": _read(_CGROUP / "memory.max"),
         "hypervisor": "yes" if "hypervisor" in _processor().get("flags", "").split() else "no",
         "container": "yes" if Path("/.dockerenv").exists() else "not seen",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return what a measurement rests on besides its configuration, models and runtime."""
+    found, git = _versions(), _git()
+    commit = str(git.get("commit") or "no commit")[:12]
+    return {
+        "harness": f"{__version__} ({commit})",
+        "python": platform.python_version(),
+        "numpy": str(found["numpy"]),
     }
 
 

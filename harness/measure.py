@@ -13,18 +13,26 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness import load, statistics
+from harness.config import Kind
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
+from harness.units import duration
 from harness.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from harness.config import Measure
+    from harness.config import Measure, Scenario
 
 CHUNK_S = 2.0
 """Seconds of iterations asked for at once: long enough to leave the worker alone."""
 OVERHEAD_ITERATIONS = 1000
+CAPACITY_ITERATIONS = 10
+"""Iterations from which a process learns what it can do, before a schedule."""
+PATIENCE = 3.0
+"""How much longer than expected a schedule may take before its worker counts as hung."""
+NS = 1e9
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -50,6 +58,7 @@ class Job:
     label: str
     """What every file made from these weights says."""
     measure: Measure
+    scenario: Scenario
 
     @property
     def slug(self) -> str:
@@ -63,6 +72,8 @@ class Progress:
 
     tell: Callable[[str], None]
     stopped: Callable[[], bool]
+    started: Callable[[int], None] = lambda _: None
+    """Told the process id of a worker as soon as it runs."""
 
 
 @dataclass
@@ -118,14 +129,18 @@ def run_process(
     outcome = Outcome(record)
     log = job.folder / f"process-{index}.log"
     try:
-        log.write_text(f"# {job.label}\n", encoding="utf-8")
+        with log.open("a", encoding="utf-8") as heading:  # an earlier session may have written
+            heading.write(f"# {job.label}\n")
         with Worker(
             job.interpreter,
             log=log,
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
+            progress.started(worker.pid)
             _set_up(worker, job, outcome, progress)
             _iterate(worker, job, outcome, deadline, progress)
+            if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
+                _serve(worker, job, outcome, progress)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error)
@@ -201,6 +216,8 @@ def _iterate(
     inputs, _ = job.prepare()
     warmup = job.measure.warmup_iters
     done, each_s = 0, max(record["first_ns"], 1) / 1e9
+    if job.scenario.kind is not Kind.single_stream:
+        wanted = warmup
     while done < wanted:
         if done < warmup:
             progress.tell(f"warm-up {done}/{warmup}")
@@ -218,13 +235,50 @@ def _iterate(
         done += answer["count"]
         each_s = sum(answer["columns"]["latency_ns"]) / len(answer["columns"]["latency_ns"]) / 1e9
         each_s = max(each_s, 1e-9)
-        if progress.stopped():
+        if progress.stopped() and done < wanted:
             outcome.state, outcome.reason = "interrupted", "interrupted by the user"
+            record["interrupted"] = True
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
         if late and done >= warmup + LEAST_STEADY:
             outcome.cut_short = done < wanted
             return
+
+
+def _serve(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Run the requests of a schedule in one go: nothing may come between them."""
+    record, measure, scenario = outcome.record, job.measure, job.scenario
+    inputs, pre_ns = job.prepare()
+    record["columns"]["scheduled_ns"] = list(record["columns"].get("start_ns", ()))
+    start = len(record["columns"]["scheduled_ns"])
+    progress.tell("measuring capacity")
+    each_s = _each_s(worker, job, inputs, start)
+    if scenario.kind is Kind.offline:
+        schedule = [0] * measure.num_iters
+    else:
+        rate = scenario.rate or (scenario.load or 0.0) / each_s
+        percentiles = [percent / 100 for percent in measure.percentiles]
+        least = max(map(statistics.needed, percentiles), default=1)
+        seed = f"{job.seed} {record['index']}"
+        schedule = load.poisson(rate, least, scenario.seconds, seed)
+        record["arrivals"] = {"rate_per_s": rate, "seed": seed, "count": len(schedule)}
+    length_s = max(schedule[-1] / NS, len(schedule) * each_s)
+    progress.tell(f"serving {len(schedule)} requests, about {duration(length_s)}")
+    patience = measure.call_timeout_s + PATIENCE * length_s
+    answer = worker.ask(
+        "run", patience, inputs=inputs, count=len(schedule), start=start, schedule_ns=schedule
+    )
+    _append(record, answer)
+    record["columns"]["pre_ns"].extend([pre_ns] * len(schedule))
+
+
+def _each_s(worker: Worker, job: Job, inputs: Mapping[str, Any], start: int) -> float:
+    """Return the seconds of a request when one follows the other."""
+    answer = worker.ask(
+        "run", job.measure.call_timeout_s, inputs=inputs, count=CAPACITY_ITERATIONS, start=start
+    )
+    total_ns: int = sum(answer["columns"]["latency_ns"])
+    return max(1e-9, total_ns / CAPACITY_ITERATIONS / NS)
 
 
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:

@@ -79,6 +79,7 @@ class PlannedPoint:
             folder=folder,
             label=str(self.weights["label"]),
             measure=config.measure,
+            scenario=config.scenario,
         )
 
     def prepare(self) -> tuple[dict[str, Any], int]:

@@ -24,6 +24,7 @@ GREETING_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 20.0
 CHUNK_BYTES = 1 << 16
 LONGEST_ANSWER_BYTES = 1 << 28
+LAST_WORDS_BYTES = 1 << 12
 
 # The worker must be ours even where the working folder or the interpreter has a package of the
 # same name, and must not see this interpreter's packages when it is another one: so the package
@@ -81,12 +82,14 @@ class Worker:
         self._buffer = b""
         self._last_id = 0
         self._log = log
+        self._log_start = 0
         started = time.monotonic_ns()
         try:
             with contextlib.ExitStack() as stack:
                 errors: Any = subprocess.DEVNULL
                 if log is not None:
                     errors = stack.enter_context(log.open("ab"))
+                    self._log_start = errors.tell()
                 self._process = subprocess.Popen(
                     command(interpreter),
                     stdin=subprocess.PIPE,
@@ -204,7 +207,10 @@ class Worker:
         if self._log is None:
             return ""
         try:
-            text = self._log.read_text(errors="replace").strip()
+            with self._log.open("rb") as stream:
+                end = stream.seek(0, os.SEEK_END)
+                stream.seek(max(self._log_start, end - LAST_WORDS_BYTES))
+                text = stream.read().decode(errors="replace").strip()
         except OSError:
             return ""
         lines = [line for line in text.splitlines() if not line.startswith("# ")]  # our heading
@@ -234,5 +240,8 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:
+            self.kill()  # the user wants to leave now

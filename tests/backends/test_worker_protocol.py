@@ -89,7 +89,10 @@ def test_failed_load_can_be_tried_again() -> None:
         ({}, "'backend' is missing"),
         ({"backend": 3}, "'backend' must be of type str"),
         ({"backend": "fake", "options": []}, "'options' must be of type dict"),
-        ({"backend": "fkae"}, "no backend 'fkae'; there are: fake, onnxruntime; did you mean"),
+        (
+            {"backend": "fkae"},
+            "no backend 'fkae'; there are: calibration, fake, onnxruntime; did you mean",
+        ),
         ({"backend": "fake", "options": {"noize": 1}}, "fake has no option 'noize'"),
         ({"backend": "fake", "options": {"noise": "a"}}, "a value of type float is needed"),
         ({"backend": "fake", "options": {"noise": -1}}, "must be at least 0"),

@@ -1,0 +1,104 @@
+"""What the checks of this host said, kept where every result can quote it (method, section 9)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import platformdirs
+
+from harness import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+UNFIT = 0.05
+"""Smallest detectable effect beyond which a machine cannot gate."""
+GATE_BLOCKS = 10
+OLD_DAYS = 7.0
+LEAST_OCCASIONS = 5
+
+
+def host() -> str:
+    """Return a short name of this machine that stays the same between boots."""
+    facts = {name: value for name, value in environment.identity().items() if name != "kernel"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def home() -> Path:
+    """Return where the checks of this host are kept."""
+    return platformdirs.user_data_path("harness", appauthor=False) / "selfcheck" / host()
+
+
+def new_folder() -> Path:
+    """Return a new folder for the result files of one check."""
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for number in count(1):
+        folder = home() / f"{stamp}-{number:03d}"
+        if folder.exists() or _facts(folder).exists():
+            continue
+        folder.mkdir(parents=True)
+        return folder
+    raise AssertionError("counting never ends")
+
+
+def _facts(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
+
+
+def keep(facts: Mapping[str, Any], folder: Path, *, raw: bool) -> Path:
+    """Write the facts beside the result files they come from, or instead of them."""
+    path = _facts(folder)
+    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if not raw:
+        shutil.rmtree(folder)
+    return path
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return the checks of this host, oldest first; what cannot be read is left out."""
+    found = []
+    for path in sorted(home().glob("*.json")):
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def unfit(facts: Mapping[str, Any]) -> bool:
+    """Return whether verdicts of a machine should not gate anything."""
+    return not facts["aa"]["passed"] or facts["mde"][str(GATE_BLOCKS)] > UNFIT
+
+
+def quoted() -> dict[str, Any]:
+    """Return what a result says of the latest check of its host, or why it says nothing."""
+    found = stored()
+    if not found:
+        return environment.unknown("this host has not been checked: python -m harness selfcheck")
+    last = found[-1]
+    age = datetime.now(UTC) - datetime.fromisoformat(last["started"])
+    return {
+        "started": last["started"],
+        "age_days": age.total_seconds() / 86400,
+        "same_kernel": last["kernel"] == environment.identity()["kernel"],
+        "passed": last["aa"]["passed"],
+        "different": last["aa"]["different"],
+        "comparisons": last["aa"]["comparisons"],
+        "mde": last["mde"][str(GATE_BLOCKS)],
+        "power": last["power"],
+    }
+
+
+def occasion_sd() -> float | None:
+    """Return the SD of ln(level) of the kernel over the occasions kept; None below five."""
+    levels = [one["level_s"] for one in stored()]
+    if len(levels) < LEAST_OCCASIONS:
+        return None
+    return float(np.std(np.log(levels), ddof=1))
