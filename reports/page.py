@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports import facts, findings, published
+from reports.audio import Recorder
 from reports.figures import pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
 from reports.numbers import seconds_text
@@ -15,6 +16,7 @@ from reports.text import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reports.audio import Recording
     from reports.facts import Change, Fact, FactGroup
     from reports.figures.canvas import Drawing
     from reports.findings import Best, Finding
@@ -43,6 +45,7 @@ class Detail:
     series: Drawing | None
     settings: tuple[tuple[str, ...], ...]
     start: tuple[Fact, ...]
+    recordings: tuple[Recording, ...]
     command: str
 
 
@@ -110,13 +113,14 @@ def _build(sweep: SweepView) -> Page:
     detailed = _detailed(sweep.points)
     drawn = [point for point in detailed if point.summary]
     references = published.references(sweep) if sweep.measured else []
+    recorder = Recorder()
     made: dict[str, Any] = {
         "warnings": findings.warnings(sweep),
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
         "start": start_table(drawn),
         "published": [one for one in references if one.matches],
-        "details": [_detail(sweep, point) for point in detailed],
+        "details": [_detail(sweep, point, recorder) for point in detailed],
     }
     labels = sorted({point.synthetic for point in sweep.points if point.synthetic})
     left_out = len(sweep.points) - len(detailed)
@@ -175,7 +179,7 @@ def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
     ]
 
 
-def _detail(sweep: SweepView, point: PointView) -> Detail:
+def _detail(sweep: SweepView, point: PointView, recorder: Recorder) -> Detail:
     label = sweep.labels[point.id]
     mean = point.record("latency", "mean")
     known = mean is not None and mean.estimate is not None
@@ -187,6 +191,7 @@ def _detail(sweep: SweepView, point: PointView) -> Detail:
         series=series.draw(point, label) if point.processes else None,
         settings=facts.setting_rows(point),
         start=facts.start_facts(point),
+        recordings=recorder.of(point),
         command=facts.command_of(point),
     )
 

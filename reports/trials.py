@@ -84,6 +84,8 @@ class PointView:
     path: str | None = None
     """The result file, relative to the sweep's folder."""
     sha256: str | None = None
+    recordings: tuple[tuple[str, Path], ...] = ()
+    """WAV files beside the result file: path from the sweep's folder, and path."""
 
     @cached_property
     def id(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pypdf
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 import reports
 from reports import comparisons
@@ -82,7 +83,9 @@ def test_a_point_opens_in_place_with_its_command_and_closes(many: webdriver.Chro
         one for one in links if str(one.get_attribute("href")).split("#")[1] not in sections
     )
     link.click()
-    opened = many.find_element(By.CSS_SELECTOR, "#opened section")
+    opened = WebDriverWait(many, 10).until(
+        lambda driver: driver.find_element(By.CSS_SELECTOR, "#opened section")
+    )
     assert opened.find_element(By.TAG_NAME, "h3").text == link.text
     assert f"bs={link.text.split('-bs')[1].split('-')[0]}" in opened.text
     assert "Before the steady state: compile" in opened.text
