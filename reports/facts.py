@@ -123,6 +123,27 @@ def changes(sweep: SweepView) -> list[Change]:
     return sorted(found.values(), key=lambda one: (-one.points, one.key))
 
 
+def selfchecks(sweep: SweepView) -> list[str]:
+    """Return what the results quote of their host's own check, one sentence for each that differs.
+
+    Empty when no result says anything of it.
+    """
+    found = (point.document.get("selfcheck") for point in sweep.points)
+    return list(dict.fromkeys(_selfcheck(one) for one in found if one))
+
+
+def _selfcheck(quoted: Mapping[str, Any]) -> str:
+    if "reason" in quoted:
+        return plain(quoted["reason"])
+    verdict = "passed" if quoted.get("passed") else "not passed"
+    kernel = "" if quoted.get("same_kernel") else ", under another kernel"
+    return (
+        f"{verdict}: {quoted.get('different')} of {quoted.get('comparisons')} comparisons of equal "
+        f"work came out different; the smallest effect ten blocks can show is "
+        f"{quoted.get('mde') or 0.0:.1%}. Checked {plain(str(quoted.get('started'))[:10])}{kernel}"
+    )
+
+
 def method_facts(sweep: SweepView) -> tuple[Fact, ...]:
     """Return every setting of the method that was used."""
     flats = [dict(flat_facts(point.document.get("method") or {})) for point in sweep.points]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.effective import precision_text
 from reports.facts import command_of, start_facts
-from reports.figures.percentiles import steady
+from reports.figures.percentiles import steady, withheld
 from reports.figures.series import (
     buckets,
     label_counts,
@@ -108,7 +108,7 @@ def _quantiles(point: PointView) -> list[list[float]]:
     import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
 
     samples = steady(point)
-    if not samples:
+    if not samples or withheld(point):
         return []
     values = np.quantile(np.concatenate(samples), _QUANTILES, method="median_unbiased")
     return [_all_short(_QUANTILES), _all_short(values.tolist())]

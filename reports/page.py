@@ -10,7 +10,7 @@ from reports.audio import Recorder
 from reports.figures import pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
 from reports.numbers import seconds_text
-from reports.table import Table, points_table, stage_tables, start_table
+from reports.table import Table, points_table, request_table, stage_tables, start_table
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Page:
     figures_note: str
     stages: Sequence[StageGroup]
     stages_note: str
+    requests: Table
+    """What requests by a schedule waited for."""
     start: Table
     """What the points took before their steady state."""
     published: Sequence[Reference]
@@ -83,6 +85,7 @@ class Page:
     """Points without a section of their own; the script draws them when asked."""
     environment: Sequence[FactGroup]
     changes: Sequence[Change]
+    selfchecks: Sequence[str]
     method: Sequence[Fact]
     commands: Sequence[str]
     commit: str
@@ -118,6 +121,7 @@ def _build(sweep: SweepView) -> Page:
         "warnings": findings.warnings(sweep),
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
+        "requests": request_table(sweep.measured),
         "start": start_table(drawn),
         "published": [one for one in references if one.matches],
         "details": [_detail(sweep, point, recorder) for point in detailed],
@@ -145,6 +149,7 @@ def _build(sweep: SweepView) -> Page:
         further=_without(sweep.points, detailed),
         environment=facts.environment_groups(sweep),
         changes=facts.changes(sweep),
+        selfchecks=facts.selfchecks(sweep),
         method=facts.method_facts(sweep),
         commands=sweep.commands[:MOST_COMMANDS],
         commit=_commit(sweep),
@@ -268,6 +273,7 @@ def _contents(made: Mapping[str, Any], *, published: bool) -> list[tuple[str, st
         ("points", "Points", True),
         ("figures", "Figures", made["figures"]),
         ("stages", "Stages", made["stages"]),
+        ("requests", "Requests", made["requests"].rows),
         ("start", "Start", made["start"].rows),
         ("published", "Published figures", published),
         ("details", "Point by point", made["details"]),
