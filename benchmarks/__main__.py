@@ -75,7 +75,8 @@ def _renderings(folder: Path) -> Iterator[pages.Rendering]:
 
 def _page_line(one: pages.Rendering) -> str:
     return (
-        f"pages: {one.points:,} points of 1,000 iterations in {one.wall_s:.2f} s "
+        f"pages: {one.points:,} points of 1,000 iterations in {one.wall_s:.2f} s, "
+        f"{one.cpu_s:.2f} s of one core "
         f"({1e3 * one.wall_s / one.points:.1f} ms a point), {one.size_bytes / 1e6:.2f} MB "
         f"({one.size_bytes / one.points / 1e3:.1f} kB a point), peak {one.peak_bytes / 1e6:.0f} MB "
         f"(best of three)"

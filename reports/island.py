@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.statistics import quantile
 from reports.effective import precision_text
 from reports.facts import command_of, start_facts
 from reports.figures.percentiles import steady, withheld
@@ -110,8 +111,8 @@ def _quantiles(point: PointView) -> list[list[float]]:
     samples = steady(point)
     if not samples or withheld(point):
         return []
-    values = np.quantile(np.concatenate(samples), _QUANTILES, method="median_unbiased")
-    return [_all_short(_QUANTILES), _all_short(values.tolist())]
+    ordered = np.sort(np.concatenate(samples))
+    return [_all_short(_QUANTILES), _all_short(quantile(ordered, p) for p in _QUANTILES)]
 
 
 def _series(point: PointView) -> list[dict[str, Any]]:

@@ -155,8 +155,15 @@ class PointView:
     def record(self, subject: str, statistic: str) -> Record | None:
         """Return one statistic; None when the file has no such record."""
         key = f"{subject}.{statistic}"
-        raw = self.summary.get(key)
-        return None if raw is None else _record(raw, (self.document.get("grade") or {}).get(key))
+        if key not in self._records:
+            raw, grades = self.summary.get(key), self.document.get("grade") or {}
+            self._records[key] = None if raw is None else _record(raw, grades.get(key))
+        return self._records[key]
+
+    @cached_property
+    def _records(self) -> dict[str, Record | None]:
+        """What was asked for so far."""
+        return {}
 
     @property
     def compat(self) -> Mapping[str, Any]:

@@ -121,13 +121,25 @@ def _points(axes: Axes, every: Sequence[Mark], scale: Scale) -> None:
             ls="none", marker=look.marker, mec=look.colour, mew=1.1,
             mfc=look.colour if on_front else PAPER, ms=5.5 if on_front else 4.5, zorder=3,
         )  # fmt: skip
-    for one in every if len(every) <= MOST_CROSSES else [o for o in every if o.on_front]:
-        x, y = one.place[0], one.place[1] * scale.factor
-        low, high = one.latency.low, one.latency.high
-        if low is not None and high is not None:
-            axes.plot([x, x], [low * scale.factor, high * scale.factor], color=MUTED, lw=1)
-        if one.rate.low is not None and one.rate.high is not None:
-            axes.plot([one.rate.low, one.rate.high], [y, y], color=MUTED, lw=1)
+    _crosses(axes, every if len(every) <= MOST_CROSSES else [o for o in every if o.on_front], scale)
+
+
+def _crosses(axes: Axes, shown: Sequence[Mark], scale: Scale) -> None:
+    factor = scale.factor
+    tall = [one for one in shown if one.latency.low is not None and one.latency.high is not None]
+    wide = [one for one in shown if one.rate.low is not None and one.rate.high is not None]
+    axes.vlines(
+        [one.place[0] for one in tall],
+        [(one.latency.low or 0.0) * factor for one in tall],
+        [(one.latency.high or 0.0) * factor for one in tall],
+        colors=MUTED, lw=1,
+    )  # fmt: skip
+    axes.hlines(
+        [one.place[1] * factor for one in wide],
+        [one.rate.low or 0.0 for one in wide],
+        [one.rate.high or 0.0 for one in wide],
+        colors=MUTED, lw=1,
+    )  # fmt: skip
 
 
 def _front(axes: Axes, every: Sequence[Mark], scale: Scale) -> None:
