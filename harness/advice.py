@@ -13,6 +13,7 @@ import numpy as np
 
 from harness import load, outliers
 from harness.fitness import OLD_DAYS, UNFIT
+from harness.rules import Rules
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
 
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     Document = Mapping[str, Any]
 
 LETTERS = "ABCDF"
-UNATTRIBUTED = 0.02
-TIMER_LIMITED = 1000
-"""A span shorter than so many clock differences is marked (2.1)."""
 OVERHEAD_NS, OVERHEAD_SHARE = 5_000, 0.001
 FREQUENCY_CHANGE = 0.05
-SEVERE_SHARE = 0.05
 LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
 LEAST_EFFECTIVE_N = 30
 CHECK = "run `python -m harness selfcheck`"
@@ -86,10 +83,10 @@ def _unattributed(document: Document) -> Iterator[Finding]:
             "negative-residual", "error", "an iteration's stages add up to more than its latency",
             "the clock or the backend's spans are wrong", "do not use these figures; report it",
         )  # fmt: skip
-    elif share > UNATTRIBUTED:
+    elif share > (most := Rules.of(document["method"]).unattributed):
         yield Finding(
             "unattributed", "warning", f"{share:.1%} of the median latency belongs to no stage",
-            f"more than {UNATTRIBUTED:.0%}: the stage times do not explain the whole",
+            f"more than {most:.1%}: the stage times do not explain the whole",
             "look for work of the backend between stages",
         )  # fmt: skip
 
@@ -116,14 +113,15 @@ def _timer_limited(document: Document) -> Iterator[Finding]:
         return
     differences = [p.get("clock", {}).get("difference_ns", {}) for p in series.processes]
     step = max((one.get("median") or 0) for one in differences) / 1e9
+    least = Rules.of(document["method"]).timer_limited
     short = [
         subject
         for subject in (WHOLE, *series.stages)
-        if np.median(np.concatenate(series.seconds(subject))) < TIMER_LIMITED * step
+        if np.median(np.concatenate(series.seconds(subject))) < least * step
     ]
     if short:
         yield Finding(
-            "timer-limited", "warning", f"{', '.join(short)}: shorter than {TIMER_LIMITED:,} steps "
+            "timer-limited", "warning", f"{', '.join(short)}: shorter than {least:,.0f} steps "
             f"of the clock ({seconds(step)})", "reading the clock is part of the figure",
             "measure larger work, such as a larger batch",
         )  # fmt: skip
@@ -180,7 +178,7 @@ def _outliers(document: Document) -> Iterator[Finding]:
     if not series.processes:
         return
     found = outliers.sensitivity(series.seconds(WHOLE))
-    if found.share > SEVERE_SHARE:
+    if found.share > Rules.of(document["method"]).severe:
         yield Finding(
             "outliers", "warning",
             f"{found.share:.1%} of the iterations are severe outliers{_explained(document)}",

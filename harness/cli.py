@@ -10,7 +10,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import baselines, comparison, compat, compose, extensions, results, resume
+from harness import (
+    baselines,
+    comparison,
+    compat,
+    compose,
+    cooling,
+    extensions,
+    forecast,
+    results,
+    resume,
+)
 from harness import folder as folders
 from harness.config import FailOn, Retry
 from harness.console import Console
@@ -18,7 +28,7 @@ from harness.errors import ExitStatus, UsageError
 from harness.interrupt import Interrupt
 from harness.plan import Planner, Side
 from harness.sweep import Session, Sweep
-from harness.units import parse_duration
+from harness.units import parse_duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,6 +71,11 @@ def run(configs: Sequence[Config]) -> ExitStatus:
         pairs=beside.pairs,
         budget=first.budget or "",
     )
+    if first.plan:
+        _show_plan(points, session, first, console, session.place.folder)
+        return ExitStatus.FINE
+    for point in points:
+        cooling.check(point.config.measure)
     if first.budget:
         session.deadline = begun + (parse_duration(first.budget) or 0)
     statuses = set()
@@ -72,6 +87,29 @@ def run(configs: Sequence[Config]) -> ExitStatus:
             if place.number >= first.repeat or interrupt.asked:
                 return ExitStatus.worst(statuses)
             session.place = resume.Place(None, place.number + 1, place.group)
+
+
+def _show_plan(
+    points: Sequence[PlannedPoint],
+    session: Session,
+    config: Config,
+    console: Console,
+    folder: Path | None,
+) -> None:
+    """Show the plan.
+
+    Raises:
+        UsageError: the disk has no room for the results.
+    """
+    outputs = Path(config.outputs) if folder is None else folder.parent
+    rows = forecast.forecast(points, outputs, folder, retry=session.asked.retry)
+    total = forecast.total(rows, outputs)
+    console.plan(rows, total, folder)
+    if total.size_bytes > total.free_bytes and not config.plan:
+        raise UsageError(
+            f"outputs={outputs}: {size(total.free_bytes)} free, about {size(total.size_bytes)} "
+            "needed; `python -m harness clean` finds what may go, or name another folder"
+        )
 
 
 def _place(config: Config, asked: resume.Asked, console: Console) -> resume.Place:
@@ -94,12 +132,15 @@ def _round(
         session.worker = lock.worker
         sweep = Sweep(points, folder, console, session)
         session.point = _Saved(sweep, logs).point
-        console.plan(points, folder)
+        _show_plan(points, session, config, console, folder)
         status = sweep.run()
         console.say()
         console.table(results.load_sweep(folder).trials)
-        for path in (folder / "summary.csv", _report(folder)):
-            console.say(str(path))
+        try:
+            for path in (folder / "summary.csv", _report(folder)):
+                console.say(str(path))
+        except OSError as error:
+            console.notice(f"{folder}: the report cannot be written ({error.strerror})")
         return ExitStatus.worst({status, _judge(config, folder, console)})
 
 

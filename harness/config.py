@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError
+from harness.rules import Rules
 from harness.units import parse_duration
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Measure:
     """Plan the iterations of further processes after the pilot; num_iters is then the least."""
     pilot_processes: int = 3
     """Processes of the pilot."""
+    rules: Rules = field(default_factory=Rules)
+    """Where the method's rules draw their lines."""
     order_seed: int = 0
     """Seed of the random order of points within each block."""
 
@@ -137,6 +140,7 @@ class Measure:
             yield f"num_iters={self.num_iters}: must be at least 1"
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
+        yield from self.rules.problems()
         yield from self._precision_problems()
         if self.call_timeout_s <= 0:
             yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"

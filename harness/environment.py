@@ -239,7 +239,7 @@ def _state() -> dict[str, Any]:
         "swap_used_bytes": psutil.swap_memory().used,
         "context_switches": psutil.cpu_stats().ctx_switches,
         "throttled": _throttled(),
-        "temperature_c": _temperature(),
+        "temperature_c": temperature(),
         "competing": _competing(),
     }
 
@@ -262,7 +262,8 @@ def _throttled() -> Any:
     return int(counts["nr_throttled"]) if "nr_throttled" in counts else unknown("no CPU limit")
 
 
-def _temperature() -> Any:
+def temperature() -> Any:
+    """Return the degrees Celsius of the hottest sensor, or why there is none."""
     if not hasattr(psutil, "sensors_temperatures"):
         return unknown("psutil knows no sensors on this system")
     values = [one.current for group in psutil.sensors_temperatures().values() for one in group]

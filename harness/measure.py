@@ -7,13 +7,15 @@ the timed code.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness import load, statistics
+from harness import load, statistics, store
 from harness.config import Kind
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
 from harness.units import duration
@@ -33,6 +35,7 @@ CAPACITY_ITERATIONS = 10
 PATIENCE = 3.0
 """How much longer than expected a schedule may take before its worker counts as hung."""
 NS = 1e9
+LONGEST_LOG_BYTES = 1 << 21
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -59,6 +62,8 @@ class Job:
     """What every file made from these weights says."""
     measure: Measure
     scenario: Scenario
+    artefacts: str
+    """What the plan calls the compiled form of the models."""
 
     @property
     def slug(self) -> str:
@@ -97,6 +102,7 @@ def run_process(
     epoch_ns: int,
     seconds: float | None,
     progress: Progress,
+    deadline_s: float | None = None,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
 
@@ -108,6 +114,7 @@ def run_process(
         epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
+        deadline_s: after so many seconds the worker is killed, whatever it is doing; None: never.
     """
     started = time.monotonic_ns()
     deadline = None if seconds is None else started + int(seconds * 1e9)
@@ -137,6 +144,8 @@ def run_process(
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
             progress.started(worker.pid)
+            if deadline_s is not None:
+                worker.deadline = started / 1e9 + deadline_s
             _set_up(worker, job, outcome, progress)
             _iterate(worker, job, outcome, deadline, progress)
             if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
@@ -150,6 +159,7 @@ def run_process(
     except (UsageError, OSError) as error:
         # The plan has probed with the same options, so this is new: the point's, not the sweep's.
         outcome.state, outcome.reason = "failed", str(error)
+    _shorten(log)
     if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
     return outcome
@@ -173,6 +183,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
     progress.tell("loading")
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
+    store.note_compiled(job.artefacts, [str(path) for path in artefacts.values()])
     loaded = worker.ask(
         "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
     )
@@ -226,7 +237,12 @@ def _iterate(
         phase_end = warmup if done < warmup else wanted
         count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
         answer = worker.ask(
-            "run", job.measure.call_timeout_s, inputs=inputs, count=count, start=done
+            "run",
+            job.measure.call_timeout_s,
+            inputs=inputs,
+            count=count,
+            start=done,
+            collect_every=job.measure.rules.collect_every,
         )
         _append(record, answer)
         record["columns"].setdefault("pre_ns", []).extend(
@@ -281,7 +297,24 @@ def _each_s(worker: Worker, job: Job, inputs: Mapping[str, Any], start: int) -> 
     return max(1e-9, total_ns / CAPACITY_ITERATIONS / NS)
 
 
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that a talkative runtime has flooded."""
+    with contextlib.suppress(OSError):
+        total = log.stat().st_size
+        if total <= LONGEST_LOG_BYTES:
+            return
+        half = LONGEST_LOG_BYTES // 2
+        with log.open("rb") as stream:
+            head = stream.read(half)
+            stream.seek(-half, os.SEEK_END)
+            tail = stream.read()
+        log.write_bytes(head + f"\n# {total - 2 * half} bytes left out\n".encode() + tail)
+
+
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    backwards = [name for name, values in answer["columns"].items() if min(values, default=0) < 0]
+    if backwards:
+        raise WorkerError(f"the worker's clock ran backwards: {', '.join(backwards)} below zero")
     for group in ("columns", "glue", "work", "causes"):
         for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)

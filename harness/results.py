@@ -26,6 +26,7 @@ from harness.errors import ResultFileError
 from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
+from harness.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -96,12 +97,13 @@ def assessed(
     method: Mapping[str, Any], processes: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the processes with where counting begins, what the series look like, and labels."""
+    rules = Rules.of(method)
     closed = method.get("scenario", {}).get("kind", "single_stream") == "single_stream"
     # The compat profile drops what was asked for and nothing else; a schedule is kept whole.
     if method["profile"] != "compat" and closed:
-        found = steady.assess(processes, method["warmup_iters"])
+        found = steady.assess(processes, method["warmup_iters"], rules)
         processes = [{**one, **more} for one, more in zip(processes, found, strict=True)]
-    return [{**one, "labels": outliers.labels(one)} for one in processes]
+    return [{**one, "labels": outliers.labels(one, rules)} for one in processes]
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -148,18 +148,36 @@ def named(folder: Path, what: Asked) -> Place:
     return Place(folder, facts["repeat"]["number"], facts["repeat"]["group"])
 
 
+def progress(folder: Path | None, *, retry: bool) -> tuple[str | None, int]:
+    """Return the state of a point that is finished, else None and its whole processes; read only.
+
+    Args:
+        folder: the point's folder, None when there is no sweep to continue.
+        retry: failed points count as unfinished.
+    """
+    if folder is None or not folder.is_dir():
+        return None, 0
+    document = _latest(folder)
+    if document is not None and not _again(document, retry=retry):
+        return document["status"]["state"], 0
+    parts = [len(list(path.glob("[0-9]*.json"))) for path in folder.glob("*.parts")]
+    return None, max([*parts, len(_whole(document)) if document else 0])
+
+
+def _again(document: Mapping[str, Any], *, retry: bool) -> bool:
+    ended = {document["status"]["state"], document["method"]["stop_reason"]}
+    return bool(ended & {*TAKEN_UP, *(RETRIED if retry else ())})
+
+
 def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
     """Take up what earlier sessions left in a point's folder.
 
     Returns:
         The point's document when it is finished and nothing is left to do.
     """
-    journals = journal.found(trial.folder)
     document = _latest(trial.folder)
-    for one in journals:
-        if (trial.folder / f"{one.trial_id}.json").exists() or (
-            trial.folder / f"{one.trial_id}.json.gz"
-        ).exists():
+    for one in journal.found(trial.folder):
+        if list(trial.folder.glob(f"{one.trial_id}.json*")):
             one.drop()  # killed between writing the result and removing what it was made of
             continue
         trial.trial_id = one.trial_id
@@ -168,8 +186,7 @@ def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
     if document is None:
         return None
     state, stopped = document["status"]["state"], document["method"]["stop_reason"]
-    again = {*TAKEN_UP, *(RETRIED if retry else ())} & {state, stopped}
-    if not again and (state != "skipped" or trial.planned.skip):
+    if not _again(document, retry=retry) and (state != "skipped" or trial.planned.skip):
         trial.state, trial.reason = state, document["status"]["reason"]
         trial.stop_reason = stopped or "aborted"
         trial.done, trial.spent_s = len(document["processes"]), document["method"]["spent_s"]

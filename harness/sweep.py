@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, measure, results, resume, stopping
-from harness.errors import ExitStatus
+from harness import cooling, environment, measure, results, resume, stopping
+from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
 from harness.plan import Side
@@ -62,10 +63,17 @@ class Sweep:
         self._parts: dict[int, results.SummaryPart] = {}
 
     def run(self) -> ExitStatus:
-        """Measure every point; return the exit status. No point's failure ends the sweep."""
+        """Measure every point; return the exit status. No point's failure ends the sweep.
+
+        Raises:
+            UsageError: the folder cannot be written to; nothing has been measured.
+        """
         facts = {side: self._facts(side) for side in self._sides()}
-        for side, one in facts.items():
-            results.write_sweep(self._folder_of(side), one)
+        try:
+            for side, one in facts.items():
+                results.write_sweep(self._folder_of(side), one)
+        except OSError as error:
+            raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         for point in self.points:
             self._open(point)
         while any(not point.finished for point in self.points) and not self._leaving():
@@ -73,9 +81,12 @@ class Sweep:
         for point in self.points:
             if not point.finished:
                 self._end(point, "interrupted", self._why_left(point))
-        for side, one in facts.items():
-            ended = {"at": now(), "states": self._states(side)}
-            results.write_sweep(self._folder_of(side), {**one, "ended": ended})
+        try:
+            for side, one in facts.items():
+                ended = {"at": now(), "states": self._states(side)}
+                results.write_sweep(self._folder_of(side), {**one, "ended": ended})
+        except OSError as error:
+            self.console.notice(f"{self.folder}: {_unwritable(error)}")
         return self.status()
 
     def _sides(self) -> list[Side]:
@@ -154,25 +165,35 @@ class Sweep:
 
     def _block(self) -> None:
         """Measure one process of every point that lacks this block's."""
-        unfinished = [point for point in self.points if not point.finished]
-        block = 1 + min(point.done for point in unfinished)
-        seed = unfinished[0].planned.config.measure.order_seed
-        random.Random(f"{seed}:{block}").shuffle(unfinished)  # noqa: S311 - an order, not a secret
-        for place, point in enumerate(unfinished, 1):
+        block = 1 + min(point.done for point in self.points if not point.finished)
+        # Whatever an earlier session measured of this block keeps its place in the order.
+        order = [point for point in self.points if not point.finished or point.done >= block]
+        seed = order[0].planned.config.measure.order_seed
+        random.Random(f"{seed}:{block}").shuffle(order)  # noqa: S311 - an order, not a secret
+        for place, point in enumerate(order, 1):
             if self._leaving():
                 return
-            if point.done < block:
+            if not point.finished and point.done < block:
                 self._process(point, block, place)
 
     def _process(self, point: Trial, block: int, place: int) -> None:
-        begun = time.monotonic()
         try:
             point.begin()
+            rested = cooling.rest(
+                point.planned.config.measure, self._leaving, partial(self._tell, point)
+            )
+            if self._leaving():
+                return
+            begun = time.monotonic()
             outcome = self._measured(point, block, place)
+            outcome.record["rest"] = rested
             if outcome.state != "skipped":
                 point.keep(outcome, time.monotonic() - begun)
         except OSError as error:
             self._end(point, "failed", _unwritable(error))
+            return
+        except WorkerTimeoutError as error:
+            self._end(point, "timeout", str(error))
             return
         if outcome.state != "ok":
             self._end(point, outcome.state, outcome.reason)
@@ -193,16 +214,20 @@ class Sweep:
             epoch_ns=point.started["monotonic_ns"],
             seconds=seconds,
             progress=measure.Progress(
-                lambda phase: self.console.progress(
-                    point.number,
-                    len(self.points),
-                    f"{point.planned.point.name} process {point.done + 1}",
-                    phase,
-                    self.seconds_left(),
-                ),
-                self.session.stopped,
-                self.session.worker,
+                partial(self._tell, point), self.session.stopped, self.session.worker
             ),
+            deadline_s=None
+            if settings.point_timeout_s is None
+            else settings.point_timeout_s - point.spent_s,
+        )
+
+    def _tell(self, point: Trial, phase: str) -> None:
+        self.console.progress(
+            point.number,
+            len(self.points),
+            f"{point.planned.point.name} process {point.done + 1}",
+            phase,
+            self.seconds_left(),
         )
 
     def _stop_if_due(self, point: Trial) -> None:

@@ -81,6 +81,8 @@ class Worker:
         """
         self._buffer = b""
         self._last_id = 0
+        self.deadline: float | None = None
+        """On the monotonic clock: no answer is waited for beyond it, whatever a request allows."""
         self._log = log
         self._log_start = 0
         started = time.monotonic_ns()
@@ -161,7 +163,10 @@ class Worker:
         raise WorkerError(message, kind=kind)
 
     def _answer(self, timeout_s: float, what: str) -> dict[str, Any]:
-        line = self._line(time.monotonic() + timeout_s, timeout_s, what)
+        begun = time.monotonic()
+        if self.deadline is not None:
+            timeout_s = max(0.0, min(timeout_s, self.deadline - begun))
+        line = self._line(begun + timeout_s, timeout_s, what)
         try:
             answer = json.loads(line)
         except ValueError:
@@ -182,7 +187,7 @@ class Worker:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([descriptor], [], [], left)[0]:
                 self.kill()
-                raise WorkerTimeoutError(f"{what}: no answer within {timeout_s:g} s; killed")
+                raise WorkerTimeoutError(f"{what}: no answer within {timeout_s:.3g} s; killed")
             chunk = os.read(descriptor, CHUNK_BYTES)
             if not chunk:
                 raise self._crash(what)
@@ -200,6 +205,8 @@ class Worker:
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"signal {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                how += " (the system does that when memory runs out)"
         last = self._last_words()
         return WorkerCrashError(f"{what}: the worker ended with {how}{last}")
 

@@ -11,14 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "units", "precision"},
+    {"errors", "units", "precision", "rules"},
     {"models", "statistics", "series", "config", "folder", "load"},
     {"metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
     {"fitness"},
     {"advice"},
     {"results"},
-    {"compare", "doctor", "journal", "verify"},
+    {"compare", "cooling", "doctor", "journal", "verify"},
     {"point"},
     {"worker", "store"},
     {"extensions"},
@@ -26,6 +26,7 @@ LAYERS = (
     {"plan"},
     {"trial"},
     {"resume"},
+    {"forecast", "clean", "history"},
     {"console"},
     {"interrupt"},
     {"sweep", "baselines"},
