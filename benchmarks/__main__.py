@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import models, overhead, sharing, startup
+from benchmarks import models, overhead, pages, sharing, startup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.ratios import Ratio
 
@@ -36,7 +36,9 @@ def _ratios(names: list[str], folder: Path) -> list[Ratio]:
     return [run() for name, run in runs.items() if name in names]
 
 
-NAMES = ("overhead-tiny", "overhead-full", "startup", "models", "points", "sharing")
+NAMES = ("overhead-tiny", "overhead-full", "startup", "models", "points", "pages", "sharing")
+PAGES = (1, 100, 1_000)
+"""Points of the sweeps whose report is rendered, each of 1,000 iterations."""
 
 
 def main() -> None:
@@ -58,9 +60,27 @@ def main() -> None:
         if "points" in names:
             cost = startup.point_cost(folder, points=8)
             print(f"\npoints: {cost:.2f} s of wall time per fake point of three processes")
+        if "pages" in names:
+            print("\n" + "\n".join(map(_page_line, _renderings(folder))))
         if "sharing" in names:
             sweep = chosen.sweep or sharing.run_seed_table(folder / "outputs")
             _say_share(sharing.share(sweep))
+
+
+def _renderings(folder: Path) -> Iterator[pages.Rendering]:
+    for points in PAGES:
+        sweep = pages.write(folder / f"pages-{points}", points=points, iterations=1_000)
+        yield min((pages.render(sweep, points=points) for _ in range(3)), key=lambda r: r.wall_s)
+
+
+def _page_line(one: pages.Rendering) -> str:
+    return (
+        f"pages: {one.points:,} points of 1,000 iterations in {one.wall_s:.2f} s, "
+        f"{one.cpu_s:.2f} s of one core "
+        f"({1e3 * one.wall_s / one.points:.1f} ms a point), {one.size_bytes / 1e6:.2f} MB "
+        f"({one.size_bytes / one.points / 1e3:.1f} kB a point), peak {one.peak_bytes / 1e6:.0f} MB "
+        f"(best of three)"
+    )
 
 
 def _say_share(one: sharing.Share) -> None:

@@ -47,7 +47,8 @@ def _report(arguments: Sequence[str]) -> ExitStatus:
 
 COMPARE_KEYS = {
     "rule": ("verdict", "compat"),
-    "format": ("text", "markdown", "json", "junit"),
+    "format": ("text", "markdown", "json", "junit", "html"),
+    "out": (),
     "fail_on": ("slower", "unresolved"),
     "across": ("nothing", "hardware"),
     "delta": (),
@@ -90,8 +91,19 @@ def _compare(arguments: Sequence[str]) -> ExitStatus:
         )
     import reports.comparisons as shown  # noqa: PLC0415 - heavy
 
-    sys.stdout.write(shown.FORMATS[keys["format"]](found))
+    _deliver(shown.FORMATS[keys["format"]](found), keys.get("out"))
     return found.status(fail_on_unresolved=keys["fail_on"] == "unresolved")
+
+
+def _deliver(text: str, out: str | None) -> None:
+    """Print a text, or write it to the file asked for."""
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"compare: out={out}: cannot be written ({error.strerror})") from error
 
 
 def _keys(command: str, words: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, str]:

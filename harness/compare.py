@@ -71,6 +71,8 @@ class Comparison:
     under_test: Sequence[str] = ()
     """Keys in which the sides differ on purpose."""
     null_control: NullControl | None = None
+    pairs: Sequence[Pair] = ()
+    """What was held against what."""
 
     def of(self, *verdicts: str) -> list[Row]:
         """Return the rows with one of these verdicts."""
@@ -259,6 +261,7 @@ def compare_pairs(
             )
         ),
         null_control=null,
+        pairs=pairs,
     )
 
 

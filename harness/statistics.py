@@ -60,9 +60,9 @@ class Estimate:
 
 
 def _t(degrees: int) -> float:
-    from scipy.stats import t  # noqa: PLC0415 - slow to import, and not needed for --help
+    from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, not needed for --help
 
-    return float(t.ppf(1 - ALPHA / 2, degrees))
+    return float(stdtrit(degrees, 1 - ALPHA / 2))
 
 
 # --- 3.2 percentiles -------------------------------------------------------------------------
@@ -90,14 +90,14 @@ def ranks(n: int, p: float, design_effect: float = 1.0) -> tuple[int | None, int
         p: share below the quantile, 0 to 1.
         design_effect: D, how many times larger the variance is than that of independent samples.
     """
-    from scipy.stats import beta  # noqa: PLC0415 - as above
+    from scipy.special import betainc  # noqa: PLC0415 - as above
 
     effective = n / design_effect
 
     def tail(k: int) -> float:
         """Return the chance that the k-th smallest is not above the quantile."""
         scaled = k * (effective + 1) / (n + 1)
-        return float(beta.cdf(p, scaled, effective + 1 - scaled))
+        return float(betainc(scaled, effective + 1 - scaled, p))
 
     # `tail` falls with k, so both ranks are found by bisection.
     lower = _last(n, lambda k: tail(k) >= 1 - ALPHA / 2)

@@ -21,29 +21,47 @@ COMPAT_HEADER = ("log", "device", "ratio", "verdict (compat: 0.95 to 1.05)", "re
 BAD = ("slower", "not comparable", "fail")
 
 
-def _ratio(value: float | None) -> str:
+def ratio_text(value: float | None) -> str:
+    """Return a ratio as every surface shows it; empty when there is none."""
     return "" if value is None else f"{value:.4f}"
+
+
+def seconds_text(value: float | None) -> str:
+    """Return a duration as every surface shows it; empty when there is none."""
+    return "" if value is None else seconds(value)
+
+
+def interval_text(row: Row) -> str:
+    """Return the interval of a row's ratio; empty without a ratio, `none` without an interval."""
+    if row.difference is None:
+        return ""
+    low, high = row.difference.interval
+    return f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "none"
+
+
+def why(row: Row) -> str:
+    """Return what is still needed before a row can be decided, or why it cannot be."""
+    if row.difference and row.difference.further:
+        return f"{row.difference.further} more processes"
+    return plain(row.reason or "")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     found = row.difference
-    low, high = found.interval if found else (None, None)
-    interval = ""
-    if low is not None and high is not None:
-        interval = f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "none"
     verdict = str(row.verdict)
     if found and found.further:
-        verdict += f" ({found.further} more processes)"
+        verdict += f" ({why(row)})"
     elif row.reason:
-        verdict += f": {plain(row.reason)}"
-    times = ["" if value is None else seconds(value) for value in (row.baseline_s, row.candidate_s)]
+        verdict += f": {why(row)}"
+    times = [seconds_text(value) for value in (row.baseline_s, row.candidate_s)]
     return (
-        plain(row.point), row.metric, *times, _ratio(found.ratio if found else None), interval,
-        verdict,
+        plain(row.point), row.metric, *times, ratio_text(found.ratio if found else None),
+        interval_text(row), verdict,
     )  # fmt: skip
 
 
-def _headline(found: Comparison) -> list[str]:
+def headline(found: Comparison) -> list[str]:
+    """Return what the whole comparison says: the count of verdicts first, then its terms."""
     counts = {word: len(found.of(word)) for word in ("slower", "faster", "unresolved")}
     parts = [f"{number} {word}" for word, number in counts.items() if number]
     same, apart = len(found.of("no difference")), len(found.of("not comparable"))
@@ -80,7 +98,7 @@ def _occasions(found: Comparison) -> str:
 
 def _null_control(control: NullControl) -> str:
     rows = ", ".join(
-        f"{plain(row.point)} {_ratio(row.difference.ratio if row.difference else None)} "
+        f"{plain(row.point)} {ratio_text(row.difference.ratio if row.difference else None)} "
         f"{row.verdict}"
         for row in control.rows
     )
@@ -104,7 +122,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def to_text(found: Comparison) -> str:
     """Return the rows as an aligned table under the headline."""
     table = aligned([HEADER, *(_cells(row) for row in found.rows)])
-    return "\n".join([*_headline(found), "", *table]) + "\n"
+    return "\n".join([*headline(found), "", *table]) + "\n"
 
 
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
@@ -122,7 +140,7 @@ def to_markdown(found: Comparison) -> str:
 
     bad = found.of("slower", "not comparable", "unresolved", "faster")
     same = found.of("no difference")
-    lines = [line.translate(_MARKDOWN) for line in _headline(found)]
+    lines = [line.translate(_MARKDOWN) for line in headline(found)]
     lines = ["\n\n".join(lines), ""]
     if bad:
         lines += [*table(bad), ""]
@@ -189,14 +207,27 @@ def to_junit(found: Comparison) -> str:
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def to_html(found: Comparison) -> str:
+    """Return one self-contained page."""
+    from reports.html import comparison_html  # noqa: PLC0415 - heavy
+
+    return comparison_html(found)
+
+
 FORMATS: dict[str, Callable[[Comparison], str]] = {
     "text": to_text,
     "markdown": to_markdown,
     "json": to_json,
     "junit": to_junit,
+    "html": to_html,
 }
 """The formats of `python -m harness compare`."""
-FILES = {"comparison.md": to_markdown, "comparison.json": to_json, "comparison.xml": to_junit}
+FILES = {
+    "comparison.html": to_html,
+    "comparison.md": to_markdown,
+    "comparison.json": to_json,
+    "comparison.xml": to_junit,
+}
 """What a sweep with a baseline leaves beside its results."""
 
 
@@ -210,7 +241,7 @@ def write(found: Comparison, folder: Path) -> list[Path]:
 def compat_text(rows: Sequence[CompatRow]) -> str:
     """Return what the original's rule says, as an aligned table."""
     cells = [
-        (plain(row.name), row.device, _ratio(row.ratio), row.verdict, row.reason or "")
+        (plain(row.name), row.device, ratio_text(row.ratio), row.verdict, row.reason or "")
         for row in rows
     ]
     return "\n".join(aligned([COMPAT_HEADER, *cells])) + "\n"

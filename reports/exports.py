@@ -136,6 +136,7 @@ def to_json(sweep: SweepView) -> str:
     )
 
 
+LATIN_END = "\u0100"
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -168,7 +169,7 @@ def to_latex(sweep: SweepView) -> str:
     heads = ["point", *(_heading(column) for column in table.columns)]
     lines = [
         "% needs \\usepackage{booktabs}",
-        *(f"% {line.translate(_LATEX)}" for line in _lines_above(sweep, table)),
+        *(f"% {_tex(line)}" for line in _lines_above(sweep, table)),
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         _ampersands(heads),
@@ -184,7 +185,17 @@ def to_latex(sweep: SweepView) -> str:
 
 
 def _ampersands(texts: list[str]) -> str:
-    return f"{' & '.join(text.translate(_LATEX) for text in texts)} \\\\"
+    return f"{' & '.join(map(_tex, texts))} \\\\"
+
+
+def _tex(text: str) -> str:
+    """Return a text as every TeX engine reads it: other scripts in Latin letters, or as `?`."""
+    from unidecode import unidecode  # noqa: PLC0415 - only where a name needs it
+
+    done = text.translate(_LATEX)
+    return "".join(
+        one if one < LATIN_END else unidecode(one).translate(_LATEX) or "?" for one in done
+    )
 
 
 FORMATS: dict[str, Callable[[SweepView], str]] = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reports.effective import stage_precision
 from reports.numbers import seconds_text
+from reports.table import STARTS
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -95,14 +96,52 @@ def _range(values: Sequence[str]) -> str:
     return ", ".join(ordered) if len(ordered) <= 3 else f"{ordered[0]} … {ordered[-1]}"  # noqa: PLR2004
 
 
-def changed_keys(sweep: SweepView) -> list[tuple[str, int]]:
-    """Return the keys that changed while points were measured, with how many points saw it."""
-    counts: dict[str, int] = {}
+@dataclass(frozen=True)
+class Change:
+    """Something of the environment that was not the same after a point as before it."""
+
+    key: str
+    before: str
+    after: str
+    """Of the first point that saw it."""
+    points: int
+
+
+def changes(sweep: SweepView) -> list[Change]:
+    """Return what changed while points were measured, the most frequent first."""
+    found: dict[str, Change] = {}
     for point in sweep.points:
-        for key in (point.document.get("environment") or {}).get("changed") or ():
-            name = plain(key.get("key", key) if isinstance(key, dict) else key)
-            counts[name] = counts.get(name, 0) + 1
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        environment = point.document.get("environment") or {}
+        for key in environment.get("changed") or ():
+            name = plain(key)
+            if name in found:
+                found[name] = replace(found[name], points=found[name].points + 1)
+                continue
+            ends = (environment.get(end) or {} for end in ("before", "after"))
+            before, after = (dict(flat_facts(end)).get(name, UNKNOWN) for end in ends)
+            found[name] = Change(name, before, after, 1)
+    return sorted(found.values(), key=lambda one: (-one.points, one.key))
+
+
+def selfchecks(sweep: SweepView) -> list[str]:
+    """Return what the results quote of their host's own check, one sentence for each that differs.
+
+    Empty when no result says anything of it.
+    """
+    found = (point.document.get("selfcheck") for point in sweep.points)
+    return list(dict.fromkeys(_selfcheck(one) for one in found if one))
+
+
+def _selfcheck(quoted: Mapping[str, Any]) -> str:
+    if "reason" in quoted:
+        return plain(quoted["reason"])
+    verdict = "passed" if quoted.get("passed") else "not passed"
+    kernel = "" if quoted.get("same_kernel") else ", under another kernel"
+    return (
+        f"{verdict}: {quoted.get('different')} of {quoted.get('comparisons')} comparisons of equal "
+        f"work came out different; the smallest effect ten blocks can show is "
+        f"{quoted.get('mde') or 0.0:.1%}. Checked {plain(str(quoted.get('started'))[:10])}{kernel}"
+    )
 
 
 def method_facts(sweep: SweepView) -> tuple[Fact, ...]:
@@ -123,7 +162,10 @@ def setting_rows(point: PointView) -> tuple[tuple[str, ...], ...]:
     settings = point.document.get("settings") or {}
     models = point.document.get("models") or {}
     rows = []
-    for name, effective in (settings.get("effective") or {}).items():
+    found = settings.get("effective") or {}
+    order = [stage["name"] for stage in point.document.get("stages") or ()]
+    for name in sorted(found, key=lambda one: order.index(one) if one in order else len(order)):
+        effective = found[name]
         model = models.get(name) or {}
         source = effective.get("source") if effective.get("verified") else effective.get("reason")
         rows.append(
@@ -142,9 +184,8 @@ def setting_rows(point: PointView) -> tuple[tuple[str, ...], ...]:
 
 def start_facts(point: PointView) -> tuple[Fact, ...]:
     """Return the times before the steady state: compile, load, first pass."""
-    titles = {"compile": "compile", "load": "load", "first": "first pass"}
     facts = []
-    for subject, title in titles.items():
+    for subject, title in STARTS.items():
         record = point.record(subject, "mean")
         if record is not None and record.estimate is not None:
             ends = (record.low, record.high)

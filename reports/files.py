@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from reports.trials import PointView, SweepView, sha256_of
+from reports.audio import wav_files
+from reports.trials import PointView, SweepView, lean, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def read_sweep(folder: Path) -> SweepView:
@@ -21,18 +25,20 @@ def read_sweep(folder: Path) -> SweepView:
 
     if not folder.is_dir():
         raise UsageError(f"report {folder}: there is no such folder; name a sweep's folder")
-    found = results.load_sweep(folder)
-    views = [
-        PointView(
-            trial,
-            path=found.paths[trial["trial_id"]].relative_to(folder).as_posix(),
-            sha256=sha256_of(found.paths[trial["trial_id"]]),
-        )
-        for trial in found.trials
-    ]
+    found = results.load_sweep(folder, keep=lean)
+    views = [_measured(folder, trial, found.paths[trial["trial_id"]]) for trial in found.trials]
     measured = {trial["point"]["id"] for trial in found.trials}
     views += [_planned(one) for one in found.facts.get("points", ()) if one["id"] not in measured]
     return SweepView(folder.resolve().name, tuple(views), found.facts, tuple(found.problems))
+
+
+def _measured(folder: Path, trial: Mapping[str, Any], path: Path) -> PointView:
+    return PointView(
+        trial,
+        path=path.relative_to(folder).as_posix(),
+        sha256=sha256_of(path),
+        recordings=tuple(wav_files(path.parent, folder)),
+    )
 
 
 def _planned(one: dict[str, Any]) -> PointView:

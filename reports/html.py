@@ -12,6 +12,7 @@ from reports.text import plain
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from harness.compare import Comparison
     from reports.trials import SweepView
 
 
@@ -61,19 +62,30 @@ def script_hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 
+def _render(template: str, **values: object) -> str:
+    environment = _environment()
+    script = _asset("report.js").strip() + "\n"
+    return environment.get_template(template).render(
+        style=environment.get_template("report.css").render(),
+        script=script,
+        script_hash=script_hash(script),
+        **values,
+    )
+
+
 def page_html(sweep: SweepView) -> str:
     """Return the report of a sweep; the same sweep gives the same bytes."""
     from reports import island, page  # noqa: PLC0415 - heavy
 
-    environment = _environment()
-    script = _asset("report.js").strip() + "\n"
     built = page.build(sweep)
     packed = island.pack(built.further)
-    return environment.get_template("report.html.j2").render(
-        page=built,
-        style=environment.get_template("report.css").render(),
-        script=script,
-        script_hash=script_hash(script),
-        island=packed.text,
-        island_packed=packed.compressed,
+    return _render(
+        "report.html.j2", page=built, island=packed.text, island_packed=packed.compressed
     )
+
+
+def comparison_html(found: Comparison) -> str:
+    """Return the page of a comparison; the same comparison gives the same bytes."""
+    from reports import compared  # noqa: PLC0415 - heavy
+
+    return _render("comparison.html.j2", page=compared.build(found), island="")

@@ -12,10 +12,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.statistics import quantile
 from reports.effective import precision_text
-from reports.facts import command_of
-from reports.figures.percentiles import steady
-from reports.figures.series import buckets, latencies, warm_up
+from reports.facts import command_of, start_facts
+from reports.figures.percentiles import steady, withheld
+from reports.figures.series import (
+    buckets,
+    label_counts,
+    labelled,
+    latencies,
+    looks_like,
+    warm_up,
+)
 from reports.figures.stages import parts_of
 from reports.text import plain
 
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from reports.trials import PointView
 
 MOST_BUCKETS = 90
+MOST_SEVERE = 20
 PLAIN_UP_TO = 4_000_000
 """Bytes; a larger island is compressed."""
 _QUANTILES = tuple(1 - 0.8 * (0.01 / 0.8) ** (step / 30) for step in range(31))
@@ -89,6 +98,8 @@ def _point(point: PointView) -> dict[str, Any]:
             for name in point.subjects
         ],
         "parts": [[name, _short(value)] for name, value in parts_of(point)],
+        "start": [[fact.key, fact.value] for fact in start_facts(point)],
+        "labels": label_counts(point.processes),
         "quantiles": _quantiles(point),
         "series": _series(point),
     }
@@ -98,10 +109,10 @@ def _quantiles(point: PointView) -> list[list[float]]:
     import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
 
     samples = steady(point)
-    if not samples:
+    if not samples or withheld(point):
         return []
-    values = np.quantile(np.concatenate(samples), _QUANTILES, method="median_unbiased")
-    return [_all_short(_QUANTILES), _all_short(values.tolist())]
+    ordered = np.sort(np.concatenate(samples))
+    return [_all_short(_QUANTILES), _all_short(quantile(ordered, p) for p in _QUANTILES)]
 
 
 def _series(point: PointView) -> list[dict[str, Any]]:
@@ -118,6 +129,11 @@ def _series(point: PointView) -> list[dict[str, Any]]:
                 "least": _all_short(rows[:, 0].tolist()),
                 "mean": _all_short(rows[:, 1].tolist()),
                 "largest": _all_short(rows[:, 2].tolist()),
+                "label": looks_like(process),
+                "severe": [
+                    [at, _short(float(values[at]))]
+                    for at in labelled(process, "severe")[:MOST_SEVERE]
+                ],
             }
         )
     return found

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MOST_DECIMALS = 4
+MOST_DECIMALS = 6
+_NOISE = 1e-9
+"""Half-widths below this share of the values are rounding errors of equal samples."""
 _TIME_UNITS = (("s", 1.0, 10.0), ("ms", 1e3, 1e-3), ("µs", 1e6, 0.0))
 """Unit, units per second, and the least typical value in seconds it is chosen for."""
 
@@ -41,8 +43,9 @@ class Scale:
 
     def with_decimals(self, half_widths: Iterable[float | None], values: Iterable[float]) -> Scale:
         """Return this scale with the decimals the given half-widths support."""
-        widths = [w * self.factor for w in half_widths if w]
         sizes = [abs(v) * self.factor for v in values if v]
+        least = max(sizes, default=0.0) * _NOISE
+        widths = [w * self.factor for w in half_widths if w and w * self.factor > least]
         if widths:
             decimals = 1 - math.floor(math.log10(min(widths)))
         elif sizes:

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports import facts, findings, published
-from reports.figures import percentiles, scaling, series, stages
+from reports.audio import Recorder
+from reports.figures import pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
 from reports.numbers import seconds_text
-from reports.table import Table, points_table, stage_tables
+from reports.table import Table, points_table, request_table, stage_tables, start_table
 from reports.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.facts import Fact, FactGroup
+    from reports.audio import Recording
+    from reports.facts import Change, Fact, FactGroup
     from reports.figures.canvas import Drawing
     from reports.findings import Best, Finding
-    from reports.published import Comparison
+    from reports.published import Reference
     from reports.table import StageGroup
     from reports.trials import PointView, SweepView
 
@@ -43,6 +45,7 @@ class Detail:
     series: Drawing | None
     settings: tuple[tuple[str, ...], ...]
     start: tuple[Fact, ...]
+    recordings: tuple[Recording, ...]
     command: str
 
 
@@ -68,14 +71,21 @@ class Page:
     figures_note: str
     stages: Sequence[StageGroup]
     stages_note: str
-    published: Comparison | None
-    published_note: str
+    requests: Table
+    """What requests by a schedule waited for."""
+    start: Table
+    """What the points took before their steady state."""
+    published: Sequence[Reference]
+    """Tables with rows of the same setting as some point here."""
+    published_apart: Sequence[Reference]
+    """The others, for whoever looks for them."""
     details: Sequence[Detail]
     details_note: str
     further: Sequence[PointView]
     """Points without a section of their own; the script draws them when asked."""
     environment: Sequence[FactGroup]
-    changed: Sequence[tuple[str, int]]
+    changes: Sequence[Change]
+    selfchecks: Sequence[str]
     method: Sequence[Fact]
     commands: Sequence[str]
     commit: str
@@ -105,13 +115,16 @@ def _build(sweep: SweepView) -> Page:
 
     detailed = _detailed(sweep.points)
     drawn = [point for point in detailed if point.summary]
-    comparison = published.compare(sweep) if sweep.measured else None
+    references = published.references(sweep) if sweep.measured else []
+    recorder = Recorder()
     made: dict[str, Any] = {
         "warnings": findings.warnings(sweep),
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
-        "published": comparison if comparison and comparison.matches else None,
-        "details": [_detail(sweep, point) for point in detailed],
+        "requests": request_table(sweep.measured),
+        "start": start_table(drawn),
+        "published": [one for one in references if one.matches],
+        "details": [_detail(sweep, point, recorder) for point in detailed],
     }
     labels = sorted({point.synthetic for point in sweep.points if point.synthetic})
     left_out = len(sweep.points) - len(detailed)
@@ -124,18 +137,19 @@ def _build(sweep: SweepView) -> Page:
         synthetic_labels=plain(", ".join(labels)),
         best=findings.best_points(sweep),
         facts=_facts(sweep),
-        contents=_contents(made),
+        contents=_contents(made, published=bool(references)),
         labels=sweep.labels,
         limits=findings.grade_limits(sweep),
         measured=len(sweep.measured),
         points=points_table(sweep, compact=len(sweep.points) > COMPACT_FROM),
         figures_note=_figures_note(len(detailed), left_out),
         stages_note=_stages_note(len(detailed), left_out),
-        published_note=published.closest_sentence(comparison) if comparison else "",
+        published_apart=[one for one in references if not one.matches],
         details_note=_details_note(len(detailed), left_out),
         further=_without(sweep.points, detailed),
         environment=facts.environment_groups(sweep),
-        changed=facts.changed_keys(sweep),
+        changes=facts.changes(sweep),
+        selfchecks=facts.selfchecks(sweep),
         method=facts.method_facts(sweep),
         commands=sweep.commands[:MOST_COMMANDS],
         commit=_commit(sweep),
@@ -166,10 +180,11 @@ def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
         percentiles.draw(sweep, points),
         stages.draw(sweep, points),
         scaling.draw(sweep),
+        pareto.draw(sweep),
     ]
 
 
-def _detail(sweep: SweepView, point: PointView) -> Detail:
+def _detail(sweep: SweepView, point: PointView, recorder: Recorder) -> Detail:
     label = sweep.labels[point.id]
     mean = point.record("latency", "mean")
     known = mean is not None and mean.estimate is not None
@@ -181,6 +196,7 @@ def _detail(sweep: SweepView, point: PointView) -> Detail:
         series=series.draw(point, label) if point.processes else None,
         settings=facts.setting_rows(point),
         start=facts.start_facts(point),
+        recordings=recorder.of(point),
         command=facts.command_of(point),
     )
 
@@ -251,13 +267,15 @@ def _facts(sweep: SweepView) -> list[Fact]:
     return found
 
 
-def _contents(made: Mapping[str, object]) -> list[tuple[str, str]]:
+def _contents(made: Mapping[str, Any], *, published: bool) -> list[tuple[str, str]]:
     entries = (
         ("warnings", "Warnings", True),
         ("points", "Points", True),
         ("figures", "Figures", made["figures"]),
         ("stages", "Stages", made["stages"]),
-        ("published", "Beside the original", made["published"]),
+        ("requests", "Requests", made["requests"].rows),
+        ("start", "Start", made["start"].rows),
+        ("published", "Published figures", published),
         ("details", "Point by point", made["details"]),
         ("environment", "Environment", True),
         ("method", "Method", True),

@@ -1,25 +1,29 @@
-"""Published figures of the original beside ours: context with its caveats, never a verdict."""
+"""Published figures of others beside ours: context with source and caveats, never a verdict."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from harness.metrics import CL
 from reports.effective import precision_text
 from reports.numbers import Scale
 from reports.table import MISSING, Cell, number_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from reports.trials import PointView, SweepView
 
+TABLES = ("mlu370_s4", "nvidia_pytorch", "nvidia_tensorrt", "mlu370_x4")
 MOST_MATCHES = 3
-_STAGES = ("encoder", "decoder", "postnet")
-_MS = 1e3
+FULL_SIZE = (None, "full")
+"""Models that are the published ones: files of the user's own, or synthetic ones as large."""
+_SAMPLES_PER_FRAME, _SAMPLES_PER_S = 256, 22_050
+_FACTORS = {"ms": 1e3}
+_COMPAT = "compat:"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Line:
     """One measurement in the comparison: the published one or one of ours."""
 
     who: str
+    note: str
     anchor: str | None
     cells: tuple[Cell, ...]
 
@@ -40,13 +45,14 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Reference:
     """A published table with its source and its caveats."""
 
+    key: str
     title: str
-    device: str
     source: str
-    iterations: int
+    units: str
+    """In which units it was published, and what was computed from it."""
     header: tuple[tuple[str, str], ...]
     """Heading and unit of each column."""
     groups: tuple[Group, ...]
@@ -54,105 +60,117 @@ class Comparison:
     matches: int
     """How many points of the sweep have a published counterpart."""
 
+    @property
+    def covered(self) -> str:
+        """How much of the table has a counterpart here, in one sentence."""
+        known = sum(1 for group in self.groups if any(line.anchor for line in group.lines))
+        return f"{known} of the {len(self.groups)} published settings were measured here."
 
-def load_table(name: str) -> dict[str, Any]:
+
+@cache
+def load_table(name: str) -> Mapping[str, Any]:
     """Return one of the tables shipped in `reports/data`."""
     text = resources.files("reports").joinpath("data", f"{name}.json").read_text("utf-8")
     table: dict[str, Any] = json.loads(text)
     return table
 
 
-def compare(sweep: SweepView, name: str = "mlu370_s4") -> Comparison:
+def references(sweep: SweepView) -> list[Reference]:
+    """Return every published table, each with the points of the sweep of the same setting."""
+    return [compare(sweep, name) for name in TABLES]
+
+
+def compare(sweep: SweepView, name: str) -> Reference:
     """Return a published table with the points of the sweep that have the same setting."""
     table = load_table(name)
-    groups, matches = [], 0
+    settings: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for row in table["rows"]:
-        ours = [point for point in sweep.measured if _same_setting(point, row, table)]
+        settings.setdefault((row["quant"], row["bs"]), []).append(row)
+    groups, matches = [], 0
+    for (quant, bs), rows in settings.items():
+        ours = [one for one in sweep.measured if _same_setting(one, quant, bs, table)]
         matches += len(ours)
-        lines = [Line(f"{table['device']}, published", None, _published(row, table))]
+        lines = [_published(row, table["columns"]) for row in rows]
         lines += [
-            Line(sweep.labels[point.id], point.anchor, _ours(point))
-            for point in ours[:MOST_MATCHES]
+            Line(sweep.labels[one.id], "", one.anchor, _ours(one, table["columns"]))
+            for one in ours[:MOST_MATCHES]
         ]
         if len(ours) > MOST_MATCHES:
             more = f"{len(ours) - MOST_MATCHES} more points of this setting"
-            lines.append(Line(more, None, ()))
-        groups.append(Group(f"{row['quant']}, batch {row['bs']}", tuple(lines)))
-    return Comparison(
+            lines.append(Line(more, "", None, ()))
+        groups.append(Group(f"{quant}, batch {bs}", tuple(lines)))
+    return Reference(
+        key=name,
         title=table["title"],
-        device=table["device"],
         source=table["source"],
-        iterations=table["iterations"],
-        header=_header(),
+        units=table["units"],
+        header=(
+            ("ran in", ""),
+            *((column["label"], column["unit"]) for column in table["columns"]),
+            ("n", ""),
+            ("P", ""),
+        ),
         groups=tuple(groups),
         caveats=tuple(caveat["text"] for caveat in table["caveats"]),
         matches=matches,
     )
 
 
-def _header() -> tuple[tuple[str, str], ...]:
-    return (
-        ("ran in", ""),
-        *((stage, "ms") for stage in _STAGES),
-        ("latency", "ms"),
-        *((f"cl{p}", "ms") for p in CL),
-        ("padded", "mel frames/s"),
-        ("utterances", "1/s"),
-        ("n", ""),
-        ("P", ""),
-    )
-
-
-def _same_setting(point: PointView, row: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
+def _same_setting(point: PointView, quant: str, bs: int, table: Mapping[str, Any]) -> bool:
     config = point.config
     return bool(
-        point.quant == row["quant"]
-        and point.batch == row["bs"]
+        (point.quant, point.batch) == (quant, bs)
         and config.get("il") == table["il"]
         and bool(config.get("waveglow")) == table["waveglow"]
         and config.get("pipeline") == table["pipeline"]
+        and config.get("model") in FULL_SIZE
     )
 
 
-def _published(row: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[Cell, ...]:
-    times = Scale("ms", _MS, 3)
-    rate = row["mel_frames_per_s"]
+def _published(row: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> Line:
+    cells = [Cell(row["precision"], row["precision"])]
+    derived = {**_derived(row), **row}
+    for column in columns:
+        value = derived.get(column["key"])
+        factor = _FACTORS.get(column["unit"], 1.0)
+        decimals = column.get("decimals", 3 if column["unit"] == "ms" else 0)
+        text = Scale("", factor, decimals).text(value)
+        cells.append(Cell(text, value) if text else Cell("not published", style=MISSING))
+    for key in ("iterations", "processes"):
+        known = row.get(key, 1 if key == "processes" else None)
+        cells.append(Cell(f"{known:,}", known) if known else Cell("not stated", style=MISSING))
+    return Line(f"{row['device']}, published", row.get("note", ""), None, tuple(cells))
+
+
+def _derived(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return what follows from a published row: rates of utterances and of speech."""
+    if "latency_s" not in row:
+        return {}
     utterances = row["bs"] / row["latency_s"]
-    keys = [f"{name}_s" for name in (*_STAGES, "latency", *(f"cl{p}" for p in CL))]
-    return (
-        Cell(table["precision"], table["precision"]),
-        *(Cell(times.text(row[key]), row[key]) for key in keys),
-        Cell(f"{rate:,.0f}", rate),
-        Cell(f"{utterances:,.1f}", utterances),
-        Cell(str(table["iterations"]), table["iterations"]),
-        Cell("1", 1),
-    )
+    speech_s = row["mel_frames_mean"] * _SAMPLES_PER_FRAME / _SAMPLES_PER_S
+    return {"utterances_per_s": utterances, "x_realtime": utterances * speech_s}
 
 
-def _ours(point: PointView) -> tuple[Cell, ...]:
-    named = [(f"{stage}_execute", "mean") for stage in _STAGES]
-    named += [("latency", "mean"), *(("latency", f"cl{p}") for p in CL)]
+def _ours(point: PointView, columns: Sequence[Mapping[str, Any]]) -> tuple[Cell, ...]:
     cells = [Cell(precision_text(point.document) or "unknown")]
-    cells += [_cell(point, subject, key, Scale("ms", _MS)) for subject, key in named]
-    cells.append(_cell(point, "latency", "items_padded_per_s", Scale("")))
-    cells.append(_cell(point, "latency", "utterances_per_s", Scale("")))
+    cells += [_cell(point, column) for column in columns]
     mean = point.record("latency", "mean")
     counts = (mean.n, mean.processes) if mean else (None, None)
     cells += [Cell(f"{n:,}", n) if n else Cell(style=MISSING) for n in counts]
     return tuple(cells)
 
 
-def _cell(point: PointView, subject: str, statistic: str, scale: Scale) -> Cell:
+def _cell(point: PointView, column: Mapping[str, Any]) -> Cell:
+    ours, scale = column["ours"], Scale("", _FACTORS.get(column["unit"], 1.0))
+    if ours.startswith(_COMPAT):
+        value = point.compat.get(ours.removeprefix(_COMPAT))
+        decimals = column.get("decimals", 3)
+        text = Scale("", scale.factor, decimals).text(value)
+        return Cell(text, value) if text else Cell(style=MISSING)
+    subject, _, statistic = ours.partition(".")
     record = point.record(subject, statistic)
     if record is None or record.estimate is None:
         return number_cell(record, scale, symmetric=True)
     widest = point.record(subject, "mean") if statistic.startswith("cl") else record
     scale = scale.with_decimals([widest.half_width if widest else None], [record.estimate])
     return number_cell(record, scale, symmetric=True)
-
-
-def closest_sentence(comparison: Comparison) -> str:
-    """Return one sentence that says how much of the table has a counterpart here."""
-    settings = len(comparison.groups)
-    covered = sum(1 for group in comparison.groups if len(group.lines) > 1)
-    return f"{covered} of the {settings} published settings were measured in this sweep."

@@ -481,6 +481,79 @@ def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGro
     return sorted(groups, key=lambda group: order.get(group.subject, 2))
 
 
+STARTS = {"compile": "compile", "load": "load", "first": "first pass"}
+"""Subjects measured once in each process, before its steady state, and what they are called."""
+
+
+def start_table(points: Sequence[PointView]) -> Table:
+    """Return what each point took before its steady state: compiling, loading, the first pass."""
+    having = [point for point in points if _records([point], "load", "mean")]
+    columns, scales = [], {}
+    for subject, title in STARTS.items():
+        found = _records(having, subject, "mean")
+        scales[subject] = _scaled(time_scale(record.estimate for record in found), found)
+        columns.append(Column(f"{subject}_s", title, scales[subject].unit, "s"))
+    rows = [
+        Row(
+            point,
+            "load",
+            (
+                *(
+                    number_cell(point.record(subject, "mean"), scale, symmetric=True)
+                    for subject, scale in scales.items()
+                ),
+                _cached_cell(point),
+            ),
+        )
+        for point in having
+    ]
+    cached = Column("cached", "from the cache", "of P processes", number=False)
+    return Table((*columns, cached), tuple(rows))
+
+
+_REQUESTS = (
+    ("response", "mean", "mean", "Response"),
+    ("response", "p50", "p50", "Response"),
+    ("response", "p90", "p90", "Response"),
+    ("response", "p99", "p99", "Response"),
+    ("queueing", "mean", "mean", "Waiting"),
+    ("latency", "mean", "mean", "Service"),
+)
+
+
+def request_table(points: Sequence[PointView]) -> Table:
+    """Return what requests by a schedule waited for; empty when no point had one."""
+    having = [point for point in points if point.record("response", "mean")]
+    scale = time_scale(r.estimate for r in _records(having, "latency", "mean"))
+    scale = _scaled(scale, _records(having, "latency", "mean"))
+    rates = _scaled(Scale(""), _records(having, "response", "requests_per_s"))
+    columns = [
+        Column(f"{subject}_{statistic}_s", label, scale.unit, "s", group)
+        for subject, statistic, label, group in _REQUESTS
+    ]
+    completed = Column("requests_per_s", "completed", "requests/s", "1/s", "Rate")
+    rows = tuple(
+        Row(
+            point,
+            "response",
+            (
+                number_cell(point.record("response", "requests_per_s"), rates, symmetric=True),
+                *(
+                    number_cell(point.record(subject, key), scale, symmetric=key == "mean")
+                    for subject, key, _, _ in _REQUESTS
+                ),
+            ),
+        )
+        for point in having
+    )
+    return Table((completed, *columns), rows)
+
+
+def _cached_cell(point: PointView) -> Cell:
+    known = [bool(one["compile_cached"]) for one in point.processes if "compile_cached" in one]
+    return Cell(f"{sum(known)} of {len(known)}") if known else Cell(style=MISSING)
+
+
 def subject_title(subject: str) -> str:
     """Return what a subject is called on the page."""
     known = {"latency": "Whole pipeline", "tacotron2": "Tacotron 2, without the vocoder"}

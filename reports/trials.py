@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import accuracy
 
@@ -24,8 +24,7 @@ UNPLANNED = "not measured"
 _GRADES = "ABCDF"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One statistic of one subject, as the result file holds it."""
 
     estimate: float | None
@@ -52,13 +51,12 @@ def _finite(value: float | None) -> float | None:
 
 
 def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
-    ends = raw.get("ci95") or (None, None)
     shown = raw.get("displayable", True)
-    estimate, low, high = (_finite(v) if shown else None for v in (raw.get("estimate"), *ends))
+    low, high = (raw.get("ci95") if shown else None) or (None, None)
     return Record(
-        estimate=estimate,
-        low=low,
-        high=high,
+        estimate=_finite(raw.get("estimate")) if shown else None,
+        low=_finite(low),
+        high=_finite(high),
         n=raw.get("n") or 0,
         processes=raw.get("p_processes") or 0,
         unit=raw.get("unit", ""),
@@ -66,6 +64,18 @@ def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
         reason=raw.get("reason"),
         letter=None if grade is None else grade.get("letter"),
     )
+
+
+def lean(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without the columns no page draws: all but latency, as an array."""
+    import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
+
+    def reduced(process: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {key: one for key, one in process.items() if key not in {"glue", "work"}}
+        latency = (process.get("columns") or {}).get("latency_ns", ())
+        return {**rest, "columns": {"latency_ns": np.asarray(latency, dtype=np.int64)}}
+
+    return {**document, "processes": [reduced(one) for one in document.get("processes") or ()]}
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,8 @@ class PointView:
     path: str | None = None
     """The result file, relative to the sweep's folder."""
     sha256: str | None = None
+    recordings: tuple[tuple[str, Path], ...] = ()
+    """WAV files beside the result file: path from the sweep's folder, and path."""
 
     @cached_property
     def id(self) -> str:
@@ -150,8 +162,22 @@ class PointView:
     def record(self, subject: str, statistic: str) -> Record | None:
         """Return one statistic; None when the file has no such record."""
         key = f"{subject}.{statistic}"
-        raw = self.summary.get(key)
-        return None if raw is None else _record(raw, (self.document.get("grade") or {}).get(key))
+        if key not in self._records:
+            raw, grades = self.summary.get(key), self.document.get("grade") or {}
+            self._records[key] = None if raw is None else _record(raw, grades.get(key))
+        return self._records[key]
+
+    @cached_property
+    def _records(self) -> dict[str, Record | None]:
+        """What was asked for so far."""
+        return {}
+
+    @property
+    def compat(self) -> Mapping[str, Any]:
+        """The original's fields of the first device, by their names in its log."""
+        blocks: Mapping[str, Any] = self.document.get("compat") or {}
+        first: Mapping[str, Any] = next(iter(blocks.values()), {})
+        return first.get("fields") or {}
 
     @property
     def grade(self) -> str | None:
@@ -167,14 +193,14 @@ class PointView:
         reasons: Sequence[Mapping[str, Any]] = found.get("reasons") or ()
         return reasons
 
-    @property
+    @cached_property
     def processes(self) -> Sequence[Mapping[str, Any]]:
         """The processes with at least one stored iteration."""
         return [p for p in self.document.get("processes") or () if self._length(p)]
 
     @staticmethod
     def _length(process: Mapping[str, Any]) -> int:
-        return len((process.get("columns") or {}).get("latency_ns") or ())
+        return len((process.get("columns") or {}).get("latency_ns", ()))
 
     def items_of(self, subject: str) -> str:
         """Return the name of what a subject produces, such as `mel frames`."""

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 DOUBLES = Path(__file__).resolve().parent / "doubles"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one option that writes the golden files anew; look at what it changed."""
+    parser.addoption("--rewrite-golden", action="store_true", help="write golden files anew")
+
+
+@pytest.fixture
+def rewrite_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written instead of compared."""
+    return bool(request.config.getoption("--rewrite-golden"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Point the user's folders at ones that live as long as the test session."""

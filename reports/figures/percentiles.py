@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.metrics import CL
+from harness.metrics import CL, PERCENTILES
 from reports.figures.canvas import (
     GRID,
     INK,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 KEY = "fig-percentiles"
 TITLE = "How slow the slow iterations are: latency by percentile"
+TOO_SMALL = "n too small"
+"""How the reason of a percentile begins that more samples would make displayable."""
 PER_PANEL = 6
 MOST_PANELS = 4
 STEPS = 40
@@ -56,6 +58,18 @@ def steady(point: PointView) -> list[NDArray[np.float64]]:
     """Return the steady latencies of each process, in seconds."""
     found = [latencies(process)[warm_up(process) :] for process in point.processes]
     return [one for one in found if len(one)]
+
+
+def withheld(point: PointView) -> str | None:
+    """Return why a point's latencies have no percentiles at all; None where they have.
+
+    Too few samples are no such reason: a lower percentile may be shown.
+    """
+    records = [point.record("latency", f"p{p}") for p in PERCENTILES]
+    reasons = [one.reason or "" for one in records if one is not None and one.estimate is None]
+    if not reasons or len(reasons) < len(records) or reasons[0].startswith(TOO_SMALL):
+        return None
+    return reasons[0]
 
 
 def percentile_curve(
@@ -84,14 +98,15 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     looks = point_looks(points)
     found = []
     for point in points:
-        samples = steady(point)
+        samples = [] if withheld(point) else steady(point)
         values = percentile_curve(samples) if samples else ()
         if values:
             label = shorten(plain(sweep.labels[point.id]), 30)
             found.append(Curve(point, label, looks[point.id], values))
     if not found:
-        why = "not shown: n too small for any percentile with a 95 % interval"
-        return Drawing(KEY, TITLE, "", missing=why)
+        why = next(filter(None, map(withheld, points)), None)
+        why = plain(why) if why else "n too small for any percentile with a 95 % interval"
+        return Drawing(KEY, TITLE, "", missing=f"not shown: {why}")
     found.sort(key=lambda curve: curve.values[0][1])
     shown = found[: PER_PANEL * MOST_PANELS]
     panels = [shown[at : at + PER_PANEL] for at in range(0, len(shown), PER_PANEL)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports.figures.canvas import (
@@ -33,7 +34,34 @@ MOST_MARKS = 2_000
 MOST_BUCKETS = 200
 MOST_ROWS = 40
 MOST_TICKS = 15
+MOST_HEADINGS = 5
+"""Processes whose headings say what their series look like; more have no room for it."""
 _HEADROOM = 0.3
+FIRST = "first"
+"""The label every process's first iteration has; the warm-up shows it already."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a label is drawn, and what the caption calls it."""
+
+    marker: str
+    colour: str
+    size: float
+    words: str
+
+
+MARKS = {
+    "severe": Mark("o", SERIES[1], 9, "large rings"),
+    "mild": Mark("o", MUTED, 6, "small rings"),
+    "preempted": Mark("x", INK, 5, "crosses"),
+    "steal": Mark("s", INK, 8, "squares"),
+    "major-fault": Mark("D", INK, 7, "diamonds"),
+    "gc": Mark("+", INK, 7, "plus signs"),
+    "throttled": Mark("v", INK, 7, "triangles"),
+}
+"""Labels of iterations (measurement method, section 7)."""
+_OTHER = Mark("h", INK, 8, "hexagons")
 NS = 1e-9
 
 
@@ -81,7 +109,7 @@ def draw(point: PointView, label: str) -> Drawing:
     axes = drawn.subplots()
     above = _limits(axes, every, cuts)
     starts = _processes(axes, processes, every, cuts, bucketed=bucketed)
-    _severe(axes, processes, every, starts)
+    said = _labels(axes, processes, every, starts)
     axes.set_ylabel(f"latency, {scale.unit}")
     axes.set_xlabel("iteration, the processes side by side")
     axes.grid(visible=False, axis="x")
@@ -92,7 +120,7 @@ def draw(point: PointView, label: str) -> Drawing:
     caption = (
         f"{how if bucketed else 'Each vertex is one iteration'}; n = {steady:,} steady iterations "
         f"in P = {len(processes)} processes. Shaded: warm-up, kept but not counted. The vertical "
-        "axis does not start at zero." + above
+        "axis does not start at zero." + above + said
     )
     return Drawing(key, title, caption, svg=svg, data=_data(processes, every, cuts, scale))
 
@@ -150,7 +178,7 @@ def _processes(
             steady = float(values[cut:].mean())
             axes.plot([start + cut, start + len(values) - 1], [steady] * 2, color=INK, lw=0.9)
         axes.annotate(
-            f"process {process.get('index', '')}",
+            _heading(process, len(processes)),
             (start, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3),
             textcoords="offset points", color=MUTED,
         )  # fmt: skip
@@ -158,6 +186,17 @@ def _processes(
     _ticks(axes, starts, every)
     axes.set_xlim(-gap, start)
     return starts
+
+
+def looks_like(process: Mapping[str, Any]) -> str:
+    """Return what a process's series looks like after its warm-up; empty when nobody judged."""
+    return plain((process.get("steady") or {}).get("label") or "")
+
+
+def _heading(process: Mapping[str, Any], count: int) -> str:
+    label = looks_like(process) if count <= MOST_HEADINGS else ""
+    number = f"process {process.get('index', '')}" if count <= 2 * MOST_HEADINGS else ""
+    return ": ".join(part for part in (number, label) if part)
 
 
 def _ticks(axes: Axes, starts: Sequence[float], every: Sequence[NDArray[np.float64]]) -> None:
@@ -175,24 +214,44 @@ def _ticks(axes: Axes, starts: Sequence[float], every: Sequence[NDArray[np.float
     axes.set_xticks([x for x, _ in places], [text for _, text in places])
 
 
-def _severe(
+def labelled(process: Mapping[str, Any], label: str) -> list[int]:
+    """Return the numbers of a process's iterations that have a label."""
+    n = len(process["columns"]["latency_ns"])
+    return [at for at in (process.get("labels") or {}).get(label, ()) if 0 <= at < n]
+
+
+def label_counts(processes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many iterations have each label, without those that no iteration has."""
+    names = dict.fromkeys(
+        name for process in processes for name in process.get("labels") or () if name != FIRST
+    )
+    known = [*(name for name in MARKS if name in names), *(n for n in names if n not in MARKS)]
+    counts = {name: sum(len(labelled(one, name)) for one in processes) for name in known}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _labels(
     axes: Axes,
     processes: Sequence[Mapping[str, Any]],
     every: Sequence[NDArray[np.float64]],
     starts: Sequence[float],
-) -> None:
-    """Ring the iterations labelled as severe outliers."""
-    for process, values, start in zip(processes, every, starts, strict=True):
-        marked = [i for i in (process.get("labels") or {}).get("severe", ()) if i < len(values)]
-        axes.plot(
-            [start + i for i in marked],
-            values[marked],
-            "o",
-            mfc="none",
-            mec=SERIES[1],
-            ms=7,
-            mew=1.3,
-        )
+) -> str:
+    """Mark the labelled iterations by shape; return what each shape means, in a sentence."""
+    import numpy as np  # noqa: PLC0415
+
+    _, top = axes.get_ylim()
+    said = []
+    for name, count in label_counts(processes).items():
+        mark = MARKS.get(name, _OTHER)
+        said.append(f"{mark.words} {count} {plain(name)}")
+        for process, values, start in zip(processes, every, starts, strict=True):
+            at = np.asarray(labelled(process, name), dtype=np.int64)
+            at = at[values[at] <= top]  # an arrow stands for what lies above
+            axes.plot(
+                start + at, values[at], mark.marker, mfc="none", mec=mark.colour, ms=mark.size,
+                mew=1.2,
+            )  # fmt: skip
+    return f" Labelled, never removed: {', '.join(said)}." if said else ""
 
 
 def _description(every: Sequence[NDArray[np.float64]], cuts: Sequence[int], scale: Scale) -> str:
@@ -231,11 +290,14 @@ def _data(
                 f"{len(steady):,}",
                 *(f"{value:,.3f}" for value in figures),
                 *("—" for _ in range(4 - len(figures))),
+                str(len(labelled(process, "severe"))),
+                looks_like(process) or "—",
             )
         )
     unit = scale.unit
     header = (
         "process", "block", "warm-up", "n",
-        f"least, {unit}", f"median, {unit}", f"mean, {unit}", f"largest, {unit}",
+        f"least, {unit}", f"median, {unit}", f"mean, {unit}", f"largest, {unit}", "severe",
+        "looks like",
     )  # fmt: skip
     return Data(header, tuple(rows), omitted=max(0, len(processes) - MOST_ROWS))

@@ -16,8 +16,7 @@
   const themeButton = byId("theme");
   const setTheme = (name) => {
     if (name === "auto") delete root.dataset.theme; else root.dataset.theme = name;
-    themeButton.textContent = "Theme: " + name;
-    themeButton.setAttribute("aria-label", "Colour theme: " + (name === "auto" ? "as the system" : name));
+    themeButton.textContent = "Theme: " + (name === "auto" ? "system" : name);
   };
   setTheme(themes.includes(view.get("theme")) ? view.get("theme") : "auto");
   themeButton.addEventListener("click", () => {
@@ -63,7 +62,7 @@
     const wanted = /^(\d+)([ad])$/.exec(view.get("sort") || "");
     if (wanted && heads[wanted[1]]) sortBy(Number(wanted[1]), wanted[2] === "d");
 
-    const box = byId("filter");
+    const box = byId("filter"), found = byId("found");
     const texts = rows.map((row) => row.textContent.toLowerCase());
     const filter = () => {
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -72,7 +71,7 @@
         row.hidden = !words.every((word) => texts[place].includes(word));
         if (!row.hidden) shown += 1;
       });
-      byId("found").textContent = shown + " of " + rows.length + " points";
+      found.textContent = shown + " of " + rows.length + " " + (found.dataset.noun || "points");
     };
     box.value = view.get("q") || "";
     if (box.value) filter();
@@ -101,7 +100,7 @@
 
   // Points: open in place; those without a section of their own are drawn from the island.
   const make = (tag, attributes = {}, ...children) => {
-    const svg = ["svg", "path", "line", "text", "rect", "title"].includes(tag);
+    const svg = ["svg", "path", "line", "text", "rect", "circle", "title"].includes(tag);
     const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     node.append(...children);
@@ -152,7 +151,8 @@
         make("rect", { x: from, y: 10, width: width * one.warmup / one.n, height: H - BOTTOM - 10, style: "fill:var(--muted);opacity:.2" }),
         make("path", { d: line(upper.concat(lower.reverse())) + "Z", style: "fill:var(--s1);opacity:.3" }),
         make("path", { d: line(one.mean.map((v, i) => [x(i), y(v)])), style: "fill:none;stroke:var(--s1);stroke-width:1.5" }),
-        make("text", { x: from, y: H - 8, style: "fill:var(--muted);font-size:12px" }, "process " + one.process));
+        ...one.severe.map(([at, value]) => make("circle", { cx: from + width * (at + 0.5) / one.n, cy: y(value), r: 4, style: "fill:none;stroke:var(--s2);stroke-width:1.4" })),
+        make("text", { x: from, y: H - 8, style: "fill:var(--muted);font-size:12px" }, "process " + one.process + (one.label && series.length <= 5 ? ": " + one.label : "")));
       start += one.n;
     }
     return svg;
@@ -184,7 +184,8 @@
     });
     const facts = [point.state + (point.reason ? ": " + point.reason : ""), point.grade && "grade " + point.grade, point.effective, point.file];
     section.append(make("p", { class: "muted" }, facts.filter(Boolean).join(" · ")));
-    if (point.series.length) section.append(frame(seriesPlot(point.series), "Least to largest and mean of each bucket of iterations; shaded: warm-up, kept but not counted. The axis does not start at zero."));
+    const counts = Object.entries(point.labels).map(([name, count]) => count + " " + name).join(", ");
+    if (point.series.length) section.append(frame(seriesPlot(point.series), "Least to largest and mean of each bucket of iterations; shaded: warm-up, kept but not counted; rings: severe outliers. The axis does not start at zero." + (counts && " Labelled, never removed: " + counts + ".")));
     if (point.quantiles.length) section.append(frame(quantilePlot(point.quantiles), "Quantiles of the steady iterations; see the table for those with an interval. The axis does not start at zero."));
     if (point.stages.length) {
       section.append(grid("Figures of the whole and of every stage, 95 % intervals in brackets; cl: compat",
@@ -193,7 +194,10 @@
           ...figures.map((figure, place) => show(figure, place === 9 ? number : time)), items])));
       section.append(grid("Where the mean latency goes", ["part", "mean"], point.parts.map(([name, value]) => [name, time(value)])));
     }
-    section.append(make("pre", {}, make("code", {}, point.command)));
+    if (point.start.length) section.append(make("p", { class: "muted" }, "Before the steady state: " + point.start.map(([key, value]) => key + " " + value).join("; ")));
+    section.append(make("p", { class: "muted" }, "Measure it again:"));
+    const again = make("button", { type: "button", "data-copy": "" }, "Copy");
+    section.append(make("div", { class: "copy" }, make("pre", {}, make("code", {}, point.command)), again));
     return [section, heading];
   };
   const open = async (id) => {

@@ -109,6 +109,32 @@ def test_garbage_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
         results.load_trial(tmp_path / "trial.json")
 
 
+@pytest.mark.parametrize(
+    "text", [": ", ", ", "a\\b", 'said "x": 1', "two\nlines", "µ\u2028{}, [1, 2]"]
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_hash_holds_however_the_file_is_spaced(
+    text: str, indent: int | None, trial: dict[str, Any], tmp_path: Path
+) -> None:
+    trial["status"]["reason"] = text
+    trial["content_sha256"] = results.content_hash(trial)
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(trial, indent=indent, ensure_ascii=False), "utf-8")
+    assert results.load_trial(path) == trial
+    trial["status"]["reason"] = text + " "
+    path.write_text(json.dumps(trial, indent=indent, ensure_ascii=False), "utf-8")
+    with pytest.raises(ResultFileError, match="does not match"):
+        results.load_trial(path)
+
+
+def test_a_reader_may_keep_a_part_of_each_document(trial: dict[str, Any], tmp_path: Path) -> None:
+    write_sweep(tmp_path, [trial])
+    found = results.load_sweep(
+        tmp_path, keep=lambda one: {"point": one["point"], "trial_id": one["trial_id"]}
+    )
+    assert [sorted(one) for one in found.trials] == [["point", "trial_id"]]
+
+
 def test_an_unknown_field_is_kept(trial: dict[str, Any], tmp_path: Path) -> None:
     richer = {**trial, "weather": "fine"}
     richer["content_sha256"] = results.content_hash(richer)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import html5lib
+import numpy as np
 import pytest
 
 import reports
 from harness.errors import UsageError
-from tests.make_trials import LABEL, make_trial, write_sweep
+from tests.make_trials import LABEL, MS, make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
@@ -135,3 +136,58 @@ def test_a_thousand_points_stay_a_page_of_bounded_size(tmp_path: Path) -> None:
     page = rendered(write_sweep(tmp_path, trials))
     assert len(page.encode()) < 5_000_000
     assert "1,000 points" in page
+
+
+def scheduled(kind: str) -> dict[str, Any]:
+    """Return a trial whose requests came by a schedule: every 100 ms, or all at once."""
+    made = sweeps.processes(3, 40)
+    for process in made:
+        n = len(process["columns"]["latency_ns"])
+        every = 100 * MS if kind == "server" else 0
+        due = [every * at for at in range(n)]
+        ends = np.cumsum(process["columns"]["latency_ns"]).tolist()
+        sent = due if kind == "server" else [0, *ends[:-1]]
+        process["columns"] |= {"scheduled_ns": due, "start_ns": sent}
+    method = {**make_trial(made)["method"], "scenario": {"kind": kind}}
+    return make_trial(made, method=method)
+
+
+def test_requests_by_a_schedule_show_what_they_waited_for(tmp_path: Path) -> None:
+    page = rendered(write_sweep(tmp_path, [scheduled("server")]))
+    assert 'id="requests"' in page
+    assert "requests/s" in page
+
+
+def test_offline_latencies_have_no_percentile_anywhere(tmp_path: Path) -> None:
+    page = rendered(write_sweep(tmp_path, [scheduled("offline")]))
+    assert "latency by percentile: not shown: offline" in page
+    assert 'id="fig-percentiles' not in page
+
+
+def test_one_point_of_one_iteration_is_a_page_without_an_invented_figure(tmp_path: Path) -> None:
+    page = rendered(write_sweep(tmp_path, [make_trial(sweeps.processes(1, 1))]))
+    assert "n too small" in page
+    assert "not shown: it needs at least two measured points" in page
+
+
+def test_what_the_host_said_of_itself_is_quoted(tmp_path: Path) -> None:
+    check = {
+        "started": "2026-11-20T08:00:00+00:00", "age_days": 4.0, "same_kernel": True,
+        "passed": True, "different": 2, "comparisons": 40, "mde": 0.012, "power": [],
+    }  # fmt: skip
+    page = rendered(write_sweep(tmp_path, [make_trial(sweeps.processes(3, 20), selfcheck=check)]))
+    assert "2 of 40 comparisons of equal work came out different" in page
+    assert "1.2%" in page
+
+
+def test_what_changed_while_measuring_is_shown_before_and_after(tmp_path: Path) -> None:
+    ends = {
+        "before": {"cpu": {"governor": "performance"}},
+        "after": {"cpu": {"governor": "powersave"}},
+        "changed": ["cpu.governor"],
+    }
+    trial = make_trial(sweeps.processes(3, 20))
+    ends = {key: {**trial["environment"][key], **one} if isinstance(one, dict) else one
+            for key, one in ends.items()}  # fmt: skip
+    page = rendered(write_sweep(tmp_path, [make_trial(sweeps.processes(3, 20), environment=ends)]))
+    assert re.search(r"cpu\.governor</th><td>performance</td><td>powersave</td>", page)
