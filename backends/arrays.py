@@ -6,6 +6,7 @@ Imported on first use, so that a backend with handles of its own runs without nu
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
 
@@ -54,13 +55,15 @@ def summary(array: Any) -> Dict[str, Any]:
 
 
 def save(path: str, arrays: Dict[str, Any]) -> None:
-    """Write arrays to an .npz file of exactly that name.
+    """Write arrays to an .npz file of exactly that name; it appears whole or not at all.
 
     Raises:
         BackendError: the file cannot be written.
     """
+    part = path + ".tmp"
     try:
-        with Path(path).open("wb") as stream:
+        with Path(part).open("wb") as stream:
             np.savez(stream, **arrays)
+        os.replace(part, path)  # noqa: PTH105 - the atomic replacement, by its name
     except OSError as error:
         raise BackendError(f"outputs cannot be written to {path}: {error.strerror}") from error

@@ -13,6 +13,7 @@ BackendError        failed       the point ends, the worker lives on
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ QUANTS = (
 )
 """The precision modes every backend answers for."""
 
+AWAKE_NS = 2_000_000
+"""How long before a moment `wait_until` stops sleeping."""
 Work = Callable[[List[Any], int], Any]
 """One step of glue: (tensor slots, iteration number) -> the handle it made."""
 
@@ -191,6 +194,17 @@ class Backend:
 
     def begin(self, iteration: Optional[int]) -> None:
         """Hear which iteration comes next, before its span; None: the verification pass."""
+
+    def wait_until(self, ns: int) -> None:
+        """Return when the clock shows `ns`: asleep at first, then awake, for sleeping overshoots.
+
+        On a quiet machine a plain sleep is about 100 us late, this a few.
+        """
+        left_ns = ns - time.perf_counter_ns() - AWAKE_NS
+        if left_ns > 0:
+            time.sleep(left_ns / 1e9)
+        while time.perf_counter_ns() < ns:
+            pass
 
     def close(self) -> None:
         """Release the device; may be called again."""

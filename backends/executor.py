@@ -11,7 +11,18 @@ import gc
 import time
 from array import array
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from backends import counters
 from backends.base import Backend, BackendError, CompiledStage, UsageError
@@ -28,6 +39,9 @@ COLLECT_EVERY = 100
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 Pick = Callable[[List[Any]], Sequence[Any]]
+Asked = Union[Causes, NoCauses]
+LEAD_NS = 1_000_000
+"""Between the making of a schedule and its start."""
 Column = Any  # array("q"), which is no generic type at run time
 
 
@@ -183,7 +197,13 @@ class Executor:
     # The timed loop
 
     def run(
-        self, count: int, start: int, collect_every: int = COLLECT_EVERY, *, watch: bool = True
+        self,
+        count: int,
+        start: int,
+        collect_every: int = COLLECT_EVERY,
+        *,
+        schedule: Optional[Sequence[int]] = None,
+        watch: bool = True,
     ) -> Dict[str, Any]:
         """Time `count` iterations, numbered from `start`; return the answer of the run verb.
 
@@ -191,12 +211,15 @@ class Executor:
             count: iterations.
             start: number of the first.
             collect_every: iterations between two garbage collections.
+            schedule: when each iteration is due, in ns from now; None: when the last has ended.
             watch: ask what disturbs each iteration.
         """
         columns = Columns([stage.name for stage in self._schedule], count)
         work: Dict[str, Column] = {}
-        watch = watch and self._backend.clock is None
-        causes = Causes(count) if watch else NoCauses()
+        watch = watch and self._backend.clock is None and schedule is None
+        causes: Asked = Causes(count) if watch else NoCauses()
+        if schedule is not None:
+            causes = Due(self._clock() + LEAD_NS, schedule, self._backend)
         try:
             with _NoCollection():
                 before = counters.usage()
@@ -211,6 +234,8 @@ class Executor:
         answer["work"] = {name: column.tolist() for name, column in work.items()}
         answer["counters"] = dict(counters.difference(before, after), gc_collections=collections)
         answer["causes"] = causes.answer()
+        if isinstance(causes, Due):
+            answer["columns"]["scheduled_ns"] = [due - self._epoch_ns for due in causes.times]
         answer["clock"] = self.clock_facts
         return answer
 
@@ -218,7 +243,7 @@ class Executor:
         self,
         columns: Columns,
         work: Dict[str, Column],
-        causes: Union[Causes, NoCauses],
+        causes: Asked,
         *,
         count: int,
         start: int,
@@ -327,6 +352,18 @@ class Executor:
         self.release()
         if hasattr(gc, "unfreeze"):
             gc.unfreeze()
+
+
+class Due(NoCauses):
+    """Holds each iteration back until it is due; whoever is late is not held."""
+
+    def __init__(self, origin_ns: int, schedule: Sequence[int], backend: Backend) -> None:
+        self.times = array("q", [origin_ns + offset for offset in schedule])
+        self._wait = backend.wait_until
+
+    def before(self, index: int) -> None:
+        """Wait."""
+        self._wait(self.times[index])
 
 
 def _picking(slots: Tuple[int, ...]) -> Pick:

@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 from backends import channel
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
     from backends.plan import Dim, GlueStep, StagePlan, Tensor
     from backends.plan import Plan as PipelinePlan
 
-FAILURES = ("", "probe", "compile", "load", "run", "hang", "exit", "segv", "garbage", "noise")
+FAILURES = (
+    "", "probe", "compile", "load", "run", "hang", "exit", "segv", "kill", "garbage", "half",
+    "noise", "flood", "memory", "clock",
+)  # fmt: skip
+FLOOD_BYTES = 1 << 24
+MEMORY_BYTES = 1 << 28
+"""What a scripted shortage of memory leaves to the process."""
 
 DURATIONS = "encoder:2000000,decoder:1000000,postnet:3000000,waveglow:40000000"
 
@@ -98,6 +105,8 @@ class FakeBackend(Backend):
         Option("process_noise", 0.0, "the same, drawn once for the whole process", least=0),
         Option("warmup", 0.0, "how much slower the first iteration is: 1.0 is twice", least=0),
         Option("warmup_iterations", 5, "iterations in which that decays to a third", least=1),
+        Option("stall_every", 0, "iterations from one stall to the next; 0: none", least=0),
+        Option("stall_ns", 0, "ns of a stall, in the first stage", least=0),
         Option("slowdown", 1.0, "factor on every duration", least=0),
         Option("steps", 0, "steps of a loop; 0: max(32, round(4.75 x text))", least=0),
         Option("vary_steps", 0, "steps differ by up to this many between iterations", least=0),
@@ -132,6 +141,13 @@ class FakeBackend(Backend):
         end = time.perf_counter_ns() + int(ns)
         while time.perf_counter_ns() < end:
             pass
+
+    def wait_until(self, ns: int) -> None:
+        """Let virtual time pass until then; wait for real time."""
+        if self.settings["clock"] == "virtual":
+            self.now_ns = max(self.now_ns, ns)
+        else:
+            super().wait_until(ns)
 
     def probe(self) -> Dict[str, Any]:
         """Return what is here: as many devices as asked for."""
@@ -208,6 +224,14 @@ class FakeBackend(Backend):
                 -self.iteration / settings["warmup_iterations"]
             )
         return factor
+
+    def stall(self, stage: str) -> int:
+        """Return the ns by which this iteration stalls in a stage."""
+        every, first = self.settings["stall_every"], next(iter(self.durations), stage)
+        if not every or not self.iteration or self.iteration % every or stage != first:
+            return 0
+        stalled: int = self.settings["stall_ns"]
+        return stalled
 
     # What travels between stages is a FakeTensor
 
@@ -287,6 +311,36 @@ def _size(dim: Dim, sizes: Dict[str, int]) -> int:
     return total
 
 
+def _hang() -> None:
+    while True:
+        time.sleep(3600)
+
+
+ANSWERS = {"garbage": b"this is no JSON\n", "half": b'{"id": 7, "ok": tr'}
+ENDINGS: Dict[str, Callable[[], None]] = {
+    "hang": _hang,
+    "exit": lambda: os._exit(3),
+    "half": lambda: os._exit(0),
+    "segv": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+def _use_up_memory() -> None:
+    """Ask for more memory than a limit set here allows.
+
+    Raises:
+        MemoryError: always, before the machine runs short.
+    """
+    import resource
+
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+    used = int(pages) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, hard))
+    bytearray(2 * MEMORY_BYTES)
+
+
 def _durations(text: str) -> Dict[str, int]:
     """Return {stage: ns} of "name:ns,name:ns".
 
@@ -331,7 +385,7 @@ class FakeStage(CompiledStage):
             steps = self._steps(sizes)
             sizes[self._stage.loop.steps] = steps
             ns *= steps
-        backend.spend(ns)
+        backend.spend(ns + backend.stall(self._stage.name))
         return [self._output(spec, sizes, steps) for spec in self._stage.outputs]
 
     def _steps(self, sizes: Dict[str, int]) -> int:
@@ -352,21 +406,22 @@ class FakeStage(CompiledStage):
         return self._backend.tensor(spec, sizes, self._stage.name, values)
 
     def _fail(self) -> None:
-        failure = self._fails
-        where = f"{self._stage.name}, iteration {self._backend.iteration}"
+        failure, backend = self._fails, self._backend
+        where = f"{self._stage.name}, iteration {backend.iteration}"
         if failure == "run":
             raise BackendError(f"scripted: {where}")
         if failure == "noise":
-            self._backend.noise(where)
-        elif failure == "hang":
-            while True:
-                time.sleep(3600)
-        elif failure == "exit":
-            os._exit(3)
-        elif failure == "segv":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        elif failure == "garbage" and channel.answers_fd is not None:
-            os.write(channel.answers_fd, b"this is no JSON\n")
+            backend.noise(where)
+        elif failure == "flood":
+            sys.stderr.write("vendor log line\n" * (FLOOD_BYTES // 16))
+        elif failure == "memory":
+            _use_up_memory()
+        elif failure == "clock":
+            backend.now_ns -= 3600 * 10**9
+        elif failure in ("garbage", "half") and channel.answers_fd is not None:
+            os.write(channel.answers_fd, ANSWERS[failure])
+        if failure in ENDINGS:
+            ENDINGS[failure]()
 
     def effective(self) -> Dict[str, Any]:
         """Return that nothing was computed."""

@@ -162,8 +162,13 @@ class Worker:
                 f"run: count={count} and collect_every={every} must be at least 1, "
                 f"start={start} at least 0"
             )
+        schedule = args.get("schedule_ns")
+        if schedule is not None and (
+            len(schedule) != count or not all(isinstance(one, int) for one in schedule)
+        ):
+            raise UsageError(f"run: schedule_ns must be {count} integers, one per iteration")
         runner.set_inputs(_get(args, "inputs", dict))
-        return runner.run(count, start, every)
+        return runner.run(count, start, every, schedule=schedule)
 
     def _overhead(self, args: Dict[str, Any]) -> Dict[str, Any]:
         stages, count = _get(args, "stages", int), _get(args, "count", int)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import accuracy, outliers
+from harness import accuracy, load, outliers
 from harness.fitness import OLD_DAYS, UNFIT
+from harness.rules import Rules
 from harness.series import WHOLE, Series
 from harness.units import quantity, seconds
 
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     Document = Mapping[str, Any]
 
 LETTERS = "ABCDF"
-UNATTRIBUTED = 0.02
-TIMER_LIMITED = 1000
-"""A span shorter than so many clock differences is marked (2.1)."""
 OVERHEAD_NS, OVERHEAD_SHARE = 5_000, 0.001
 FREQUENCY_CHANGE = 0.05
-SEVERE_SHARE = 0.05
 LEAST_PROCESSES, GOOD_PROCESSES = 5, 10
 LEAST_EFFECTIVE_N = 30
 CHECK = "run `python -m harness selfcheck`"
@@ -86,10 +83,10 @@ def _unattributed(document: Document) -> Iterator[Finding]:
             "negative-residual", "error", "an iteration's stages add up to more than its latency",
             "the clock or the backend's spans are wrong", "do not use these figures; report it",
         )  # fmt: skip
-    elif share > UNATTRIBUTED:
+    elif share > (most := Rules.of(document["method"]).unattributed):
         yield Finding(
             "unattributed", "warning", f"{share:.1%} of the median latency belongs to no stage",
-            f"more than {UNATTRIBUTED:.0%}: the stage times do not explain the whole",
+            f"more than {most:.1%}: the stage times do not explain the whole",
             "look for work of the backend between stages",
         )  # fmt: skip
 
@@ -116,14 +113,15 @@ def _timer_limited(document: Document) -> Iterator[Finding]:
         return
     differences = [p.get("clock", {}).get("difference_ns", {}) for p in series.processes]
     step = max((one.get("median") or 0) for one in differences) / 1e9
+    least = Rules.of(document["method"]).timer_limited
     short = [
         subject
         for subject in (WHOLE, *series.stages)
-        if np.median(np.concatenate(series.seconds(subject))) < TIMER_LIMITED * step
+        if np.median(np.concatenate(series.seconds(subject))) < least * step
     ]
     if short:
         yield Finding(
-            "timer-limited", "warning", f"{', '.join(short)}: shorter than {TIMER_LIMITED:,} steps "
+            "timer-limited", "warning", f"{', '.join(short)}: shorter than {least:,.0f} steps "
             f"of the clock ({seconds(step)})", "reading the clock is part of the figure",
             "measure larger work, such as a larger batch",
         )  # fmt: skip
@@ -180,7 +178,7 @@ def _outliers(document: Document) -> Iterator[Finding]:
     if not series.processes:
         return
     found = outliers.sensitivity(series.seconds(WHOLE))
-    if found.share > SEVERE_SHARE:
+    if found.share > Rules.of(document["method"]).severe:
         yield Finding(
             "outliers", "warning",
             f"{found.share:.1%} of the iterations are severe outliers{_explained(document)}",
@@ -262,6 +260,35 @@ def _outputs_differ(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _generator(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.scheduled or series.scenario != "server":
+        return
+    late = max(
+        float(np.quantile(load.issue_delay(*one), 0.99)) / float(np.median(one[2]))
+        for one in series.requests()
+    )
+    if late > load.GENERATOR:
+        yield Finding(
+            "generator-limited", "warning",
+            f"requests were sent late by {late:.1%} of the median service time (p99)",
+            f"the limit is {load.GENERATOR:.0%}; the generator is part of the figure",
+            "measure on a quieter machine, or longer work",
+        )  # fmt: skip
+
+
+def _saturated(document: Document) -> Iterator[Finding]:
+    series = Series(document)
+    if not series.scheduled or series.scenario != "server":
+        return
+    reason = next((why for one in series.requests() if (why := load.saturated(*one))), None)
+    if reason:
+        yield Finding(
+            "saturated", "error", reason, "the queue never ends, so its length is that of the run",
+            "lower scenario.rate or scenario.load",
+        )  # fmt: skip
+
+
 def _targets(document: Document) -> Iterator[Finding]:
     unmet, reason = document["method"].get("unmet"), document["method"].get("stop_reason")
     if unmet and reason in {"time", "count"}:
@@ -287,6 +314,8 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _accuracy,
     _outputs_differ,
     _targets,
+    _generator,
+    _saturated,
 )
 
 
@@ -319,6 +348,8 @@ def _of_trial(document: Document) -> Iterator[Reason]:
         yield Reason("F", "process-failed", "a process of this point failed", "read its log")
     if any(found["code"] == "negative-residual" for found in document["warnings"]):
         yield Reason("F", "negative-residual", "stages add up to more than the whole", "report it")
+    if any(found["code"] == "saturated" for found in document["warnings"]):
+        yield Reason("F", "saturated", "more requests than can be served", "lower the load")
     if any(found["code"] == "unattributed" for found in document["warnings"]):
         yield Reason("B", "unattributed", "more than 2 % belongs to no stage", "see the warning")
     git = document["provenance"]["git"]
@@ -420,10 +451,17 @@ def _band(
             return
 
 
-def _of_metric(record: Mapping[str, Any]) -> Iterator[Reason]:
+def _more(method: Mapping[str, Any]) -> str:
+    """Return how to get more processes, by the profile already in use."""
+    larger = {"standard": "rigorous", "rigorous": None}.get(method["profile"], "standard")
+    if larger:
+        return f"use measure={larger}"
+    return "raise measure.min_processes, and measure.max_processes with it"
+
+
+def _of_metric(record: Mapping[str, Any], more: str) -> Iterator[Reason]:
     """Yield what limits one metric: how wide its interval is, on how many processes it rests."""
     count, ends = record["p_processes"], record["ci95"]
-    more = "measure more processes: measure=standard or rigorous"
     if not ends or not record["estimate"]:
         yield Reason("D", "no-interval", record["reason"] or "no interval can be computed", more)
     else:
@@ -447,9 +485,9 @@ def grades(document: Document) -> dict[str, dict[str, Any]]:
     """
     if not document["summary"]:
         return {}
-    shared = list(_of_trial(document))
+    shared, more = list(_of_trial(document)), _more(document["method"])
     return {
-        key: _grade([*shared, *_of_metric(record)])
+        key: _grade([*shared, *_of_metric(record, more)])
         for key, record in document["summary"].items()
         if not record["statistic"].startswith("cl") and record["statistic"] != "max"
     }

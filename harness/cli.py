@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-import secrets
+import contextlib
 import shlex
+import subprocess
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness import baselines, comparison, compat, extensions, results
-from harness.config import FailOn
+from harness import (
+    baselines,
+    comparison,
+    compat,
+    compose,
+    cooling,
+    extensions,
+    forecast,
+    results,
+    resume,
+)
+from harness import folder as folders
+from harness.config import FailOn, Retry
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.interrupt import Interrupt
-from harness.plan import Planner
-from harness.sweep import Sweep
+from harness.plan import Planner, Side
+from harness.sweep import Session, Sweep
+from harness.units import parse_duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.config import Config
     from harness.plan import PlannedPoint
+
+REPORT_SHARE = 0.1
+"""Most of a sweep's time that goes into reports before it ends."""
+RENDER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import reports
+reports.render(Path(sys.argv[2]))
+"""
 
 
 def run(configs: Sequence[Config]) -> ExitStatus:
@@ -30,31 +53,95 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     Raises:
         UsageError: something cannot be measured as asked; nothing has been measured.
     """
-    console = Console()
+    first, console = configs[0], Console()
+    begun = time.monotonic()
     for line in extensions.broken():
         console.notice(line)
     planner = Planner(console.notice)
     points = planner.plan(configs)
     logs = _log_files(points)
     beside = baselines.beside(points, planner)
-    folder = _new_folder(Path(configs[0].outputs))
-    command = shlex.join(["python", "-m", "harness", *sys.argv[1:]])
     points = [*points, *beside.points]
-    sweep = Sweep(points, folder, console, command, beside.pairs)
+    asked = resume.asked(points, rounds=first.repeat, retry=first.retry is Retry.failed)
+    session = Session(
+        command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]),
+        arguments=compose.without_session(sys.argv[1:]),
+        asked=asked,
+        place=_place(first, asked, console),
+        pairs=beside.pairs,
+        budget=first.budget or "",
+    )
+    if first.plan:
+        _show_plan(points, session, first, console, session.place.folder)
+        return ExitStatus.FINE
+    for point in points:
+        cooling.check(point.config.measure)
+    if first.budget:
+        session.deadline = begun + (parse_duration(first.budget) or 0)
+    statuses = set()
     with Interrupt(console) as interrupt:
-        sweep.stopped = lambda: interrupt.asked
-        console.plan(points, folder)
+        session.stopped = lambda: interrupt.asked
+        while True:
+            statuses.add(_round(points, session, logs, first, console))
+            place = session.place
+            if place.number >= first.repeat or interrupt.asked:
+                return ExitStatus.worst(statuses)
+            session.place = resume.Place(None, place.number + 1, place.group)
+
+
+def _show_plan(
+    points: Sequence[PlannedPoint],
+    session: Session,
+    config: Config,
+    console: Console,
+    folder: Path | None,
+) -> None:
+    """Show the plan.
+
+    Raises:
+        UsageError: the disk has no room for the results.
+    """
+    outputs = Path(config.outputs) if folder is None else folder.parent
+    rows = forecast.forecast(points, outputs, folder, retry=session.asked.retry)
+    total = forecast.total(rows, outputs)
+    console.plan(rows, total, folder)
+    if total.size_bytes > total.free_bytes and not config.plan:
+        raise UsageError(
+            f"outputs={outputs}: {size(total.free_bytes)} free, about {size(total.size_bytes)} "
+            "needed; `python -m harness clean` finds what may go, or name another folder"
+        )
+
+
+def _place(config: Config, asked: resume.Asked, console: Console) -> resume.Place:
+    if config.resume == "never":
+        return resume.anew()
+    if config.resume == "auto":
+        return resume.automatic(Path(config.outputs), asked, console.notice)
+    return resume.named(Path(config.resume), asked)
+
+
+def _round(
+    points: Sequence[PlannedPoint],
+    session: Session,
+    logs: Mapping[str, Path | None],
+    config: Config,
+    console: Console,
+) -> ExitStatus:
+    """Measure the sweep once, into one folder."""
+    with _held(session, config, console) as (folder, lock):
+        session.worker = lock.worker
+        sweep = Sweep(points, folder, console, session)
+        session.point = _Saved(sweep, logs).point
+        _show_plan(points, session, config, console, folder)
         status = sweep.run()
-    saved = results.load_sweep(folder)
-    for trial in saved.trials:
-        log = logs[trial["point"]["id"]] or folder / "logs" / compat.log_name(trial)
-        if trial["summary"]:
-            compat.write_log(log, trial)
-    console.say()
-    console.table(saved.trials)
-    for path in (folder / "summary.csv", _report(folder)):
-        console.say(str(path))
-    return ExitStatus.worst({status, _judge(configs[0], folder, console)})
+        console.say()
+        console.table(results.load_sweep(folder).trials)
+        try:
+            for path in (folder / "summary.csv", _report(folder)):
+                console.say(str(path))
+        except OSError as error:
+            console.notice(f"{folder}: the report cannot be written ({error.strerror})")
+        return ExitStatus.worst({status, _judge(config, folder, console)})
 
 
 def _judge(config: Config, folder: Path, console: Console) -> ExitStatus:
@@ -71,23 +158,67 @@ def _judge(config: Config, folder: Path, console: Console) -> ExitStatus:
     return found.status(fail_on_unresolved=config.fail_on is FailOn.unresolved)
 
 
+@contextlib.contextmanager
+def _held(
+    session: Session, config: Config, console: Console
+) -> Iterator[tuple[Path, folders.Lock]]:
+    folder = session.place.folder
+    if folder is not None:
+        try:
+            lock = folders.Lock(folder).__enter__()
+        except UsageError:
+            if config.resume != "auto":
+                raise
+            folder = None  # another process was faster: this one measures for itself
+            session.place = resume.anew()
+        else:
+            how = "was killed" if lock.left_behind else "ended early"
+            console.notice(f"continuing {folder}, which {how}; resume=never starts afresh")
+    if folder is None:
+        folder = folders.create(Path(config.outputs))
+        lock = folders.Lock(folder).__enter__()
+    try:
+        yield folder, lock
+    finally:
+        lock.__exit__()
+
+
+class _Saved:
+    """Keeps the original's log and the report beside the results, point by point."""
+
+    def __init__(self, sweep: Sweep, logs: Mapping[str, Path | None]) -> None:
+        self._sweep = sweep
+        self._logs = logs
+        self._next = 0.0
+
+    def point(self, document: Mapping[str, Any]) -> None:
+        """Write a finished point's log, and the report unless the last one was just made."""
+        folder = self._sweep.folder
+        if document["campaign"]["side"] != Side.CANDIDATE:
+            return
+        log = self._logs[document["point"]["id"]] or folder / "logs" / compat.log_name(document)
+        if document["summary"]:
+            compat.write_log(log, document)
+        begun = time.monotonic()
+        if all(point.finished for point in self._sweep.points) or begun < self._next:
+            return  # the last report is made when the sweep has ended
+        # In a process of its own, so that this one stays small and no page can end the sweep.
+        root = str(Path(__file__).resolve().parents[1])
+        subprocess.run(
+            [sys.executable, "-c", RENDER, root, str(folder)],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        ended = time.monotonic()
+        self._next = ended + (ended - begun) / REPORT_SHARE
+
+
 def _report(folder: Path) -> Path:
     import reports  # noqa: PLC0415 - shown after measuring, and heavy
 
     return reports.render(folder)
-
-
-def _new_folder(outputs: Path) -> Path:
-    # A second is too coarse: two sweeps started together must not share a folder.
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = outputs / f"{stamp}-{secrets.token_hex(3)}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"outputs={outputs}: cannot be written ({error.strerror}); name another folder"
-        ) from error
-    return folder
 
 
 def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Path | None]:

@@ -50,6 +50,7 @@ COMPARE_KEYS = {
     "fail_on": ("slower", "unresolved"),
     "across": ("nothing", "hardware"),
     "delta": (),
+    "occasion_sd": (),
 }
 """The keys of `compare`; the first choice is the default."""
 
@@ -61,10 +62,13 @@ def _compare(arguments: Sequence[str]) -> ExitStatus:
     words = [word for word in arguments if "=" not in word]
     keys = _keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
     delta = _share(keys.get("delta", "0.02"))
-    measured = fitness.occasion_sd()
-    occasions = (
-        compare.Occasions() if measured is None else compare.Occasions(measured, measured=True)
-    )
+    if "occasion_sd" in keys:
+        occasions = compare.Occasions(_share(keys["occasion_sd"], "occasion_sd"))
+    else:
+        measured = fitness.occasion_sd()
+        occasions = (
+            compare.Occasions() if measured is None else compare.Occasions(measured, measured=True)
+        )
     paths = [baselines.resolve(word, "compare ") for word in words]
     if len(paths) not in {1, 2}:
         raise UsageError(
@@ -103,13 +107,13 @@ def _keys(command: str, words: Sequence[str], known: Mapping[str, Sequence[str]]
     return {key: choices[0] for key, choices in known.items() if choices} | given
 
 
-def _share(text: str) -> float:
+def _share(text: str, key: str = "delta") -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 < value < 1:
-        raise UsageError(f"compare: delta={text}: a share above 0 and below 1, such as 0.02")
+        raise UsageError(f"compare: {key}={text}: a share above 0 and below 1, such as 0.02")
     return value
 
 
@@ -347,6 +351,7 @@ SELFCHECK_KEYS = {
     "comparisons": (),
     "powered": (),
     "pairs": (),
+    "tolerated": (),
     "iterations": (),
     "noise_s": (),
 }
@@ -356,10 +361,10 @@ LEAST_PAIRS = 2
 def _form(form: Form, keys: Mapping[str, str]) -> Form:
     """Return a form of the check with the sizes that were named."""
     sizes = {}
-    for name in ("comparisons", "powered", "pairs", "iterations", "noise_s"):
+    for name in ("comparisons", "tolerated", "powered", "pairs", "iterations", "noise_s"):
         if name not in keys:
             continue
-        least = {"pairs": LEAST_PAIRS, "powered": 0}.get(name, 1)
+        least = {"pairs": LEAST_PAIRS, "powered": 0, "tolerated": 0}.get(name, 1)
         try:
             sizes[name] = int(keys[name])
         except ValueError:
@@ -369,15 +374,144 @@ def _form(form: Form, keys: Mapping[str, str]) -> Form:
     return replace(form, **sizes)
 
 
+def _slo(arguments: Sequence[str]) -> ExitStatus:
+    """Find the largest request rate at which a percentile of the response keeps a limit."""
+    from harness import compose, folder, slo  # noqa: PLC0415 - only when asked for
+    from harness.console import Console  # noqa: PLC0415
+    from harness.plan import Planner  # noqa: PLC0415
+
+    own = [word for word in arguments if word.partition("=")[0] in SLO_KEYS]
+    keys = _keys("slo", own, SLO_KEYS)
+    limit_s = _milliseconds(keys.get("slo_ms", ""))
+    configs = compose.points([word for word in arguments if word not in own])
+    if len(configs) != 1:
+        raise UsageError(f"slo: one point at a time, found {len(configs)}")
+    console = Console()
+    goal = slo.Goal(limit_s, int(keys["percentile"]), _steps(keys.get("steps", "6")))
+    place = folder.create(Path(configs[0].outputs))
+    search = slo.Search(
+        configs[0],
+        goal,
+        Planner(console.notice),
+        place,
+        lambda what: console.notice(f"slo: {what}"),
+    )
+    last = None
+    for last in search.run():
+        console.say(last.line(goal))
+    console.say(str(place))
+    if last is None or not last.confirming or not last.held:
+        console.say("no rate was found and confirmed at which the limit is kept")
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.FINE
+
+
+SLO_KEYS = {"slo_ms": (), "percentile": ("99", "50", "90", "95"), "steps": ()}
+LEAST_STEPS = 2
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text) / 1e3
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"slo: slo_ms={text or 'missing'}: a limit in milliseconds, above 0")
+    return value
+
+
+def _steps(text: str) -> int:
+    if not text.isdigit() or int(text) < LEAST_STEPS:
+        raise UsageError(f"slo: steps={text}: a whole number, at least {LEAST_STEPS}")
+    return int(text)
+
+
+HISTORY_KEYS = {"metric": (), "point": (), "format": ("text", "csv", "json"), "plot": ()}
+
+
+def _history(arguments: Sequence[str]) -> ExitStatus:
+    """Show a metric over time: every trial of a point in any number of sweeps."""
+    places = [Path(word) for word in arguments if "=" not in word] or [Path("outputs")]
+    keys = _keys("history", [word for word in arguments if "=" in word], HISTORY_KEYS)
+    for place in places:
+        if not place.is_dir():
+            raise UsageError(f"history {place}: there is no such folder")
+    import reports.trends as shown  # noqa: PLC0415 - heavy
+    from harness import history  # noqa: PLC0415
+
+    found = history.trends(
+        places, metric=keys.get("metric", "latency.mean"), point=keys.get("point", "")
+    )
+    if not found:
+        raise UsageError("history: no measured point matches; leave point= out to see all")
+    sys.stdout.write(shown.FORMATS[keys["format"]](found))
+    if "plot" in keys:
+        sys.stdout.write(f"{shown.plot(found, Path(keys['plot']))}\n")
+    return ExitStatus.FINE
+
+
+CLEAN_KEYS = {
+    "what": ("all", "sweeps", "cache"),
+    "older": (),
+    "above": (),
+    "outputs": (),
+    "apply": ("false", "true"),
+}
+
+
+def _clean(arguments: Sequence[str]) -> ExitStatus:
+    """Name, and with apply=true remove, sweeps and cache entries that are old or too large."""
+    keys = _keys("clean", arguments, CLEAN_KEYS)
+    from harness import clean  # noqa: PLC0415
+    from harness.console import Console  # noqa: PLC0415
+    from harness.units import duration, parse_duration, parse_size, size  # noqa: PLC0415
+
+    older_s = parse_duration(keys["older"]) if "older" in keys else None
+    above = parse_size(keys["above"]) if "above" in keys else None
+    if "older" in keys and older_s is None:
+        raise UsageError(f"clean: older={keys['older']}: a time such as 12h or 30d")
+    if "above" in keys and above is None:
+        raise UsageError(f"clean: above={keys['above']}: a size such as 500M or 20G")
+    kinds = []
+    if keys["what"] in {"all", "sweeps"}:
+        kinds.append(clean.sweeps(Path(keys.get("outputs", "outputs"))))
+    if keys["what"] in {"all", "cache"}:
+        kinds.append(clean.caches())
+    console, apply = Console(), keys["apply"] == "true"
+    if older_s is None and above is None:
+        for items in kinds:
+            for item in items:
+                console.say(
+                    f"{size(item.size_bytes):>11}  {duration(item.age_s):>12} old  "
+                    f"{item.kind:<15} {item.path}"
+                )
+        console.say("nothing is chosen: say older=30d, above=20G or both")
+        return ExitStatus.FINE
+    going = [
+        one for items in kinds for one in clean.chosen(items, older_s=older_s, above_bytes=above)
+    ]
+    for item in going:
+        if apply:
+            clean.remove(item)
+        console.say(f"{size(item.size_bytes):>11}  {item.kind:<15} {item.path}")
+    total = size(sum(item.size_bytes for item in going))
+    done = "removed" if apply else "would go; apply=true removes them"
+    console.say(f"{len(going)} with {total} {done}")
+    return ExitStatus.FINE
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitStatus]] = {
     "backends": _backends,
     "baseline": _baseline,
+    "clean": _clean,
     "compare": _compare,
     "doctor": _doctor,
     "export": _export,
     "fetch": _fetch,
+    "history": _history,
     "report": _report,
     "selfcheck": _selfcheck,
+    "slo": _slo,
     "verify": _verify,
 }
 

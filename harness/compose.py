@@ -15,10 +15,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 
 from harness import config, extensions
+from harness import folder as folders
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from omegaconf import DictConfig
 
@@ -54,7 +55,7 @@ SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
 )
 """What Hydra says, recognised by a pattern, and how the harness says it."""
 
-GROUPS = ("backend", "model", "measure", "accuracy", "experiment")
+GROUPS = ("backend", "model", "measure", "accuracy", "scenario", "experiment")
 HELP = """\
 harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
 
@@ -66,7 +67,10 @@ usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a
        python -m harness verify DIR              compute a sweep's summaries again, check hashes
        python -m harness fetch                   download NVIDIA's two checkpoints
        python -m harness export checkpoint=FILE  checkpoints -> the ONNX files of a models_dir
+       python -m harness slo slo_ms=N [key=value ...]  the request rate that keeps a limit
        python -m harness selfcheck               what this machine can tell apart: A/A, power
+       python -m harness history [DIR...]        a metric over time: table, trend, change points
+       python -m harness clean                   what of the harness's files is old or large
        python -m harness doctor                  what on this machine would disturb a measurement
        python -m harness backends                list the backends found here, and their options
        python -m harness --version
@@ -146,6 +150,28 @@ def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
 
 
+def without_session(arguments: Sequence[str]) -> list[str]:
+    """Return a command line less the keys that concern one session only."""
+    session = tuple(f"{key}=" for key in config.SESSION_KEYS)
+    return [one for one in arguments if not one.startswith(session)]
+
+
+def continued(arguments: list[str]) -> list[str]:
+    """Return the command line of the sweep that `resume=DIR` names, when nothing else is asked for.
+
+    Raises:
+        UsageError: the folder holds no sweep.
+    """
+    last = next((one for one in reversed(arguments) if one.startswith("resume=")), "")
+    named = last.removeprefix("resume=")
+    if named in {"", "auto", "never"} or without_session(arguments):
+        return arguments
+    stored = folders.facts(Path(named)).get("arguments")
+    if stored is None:
+        raise UsageError(f"resume={named}: not a sweep's folder (there is no sweep.json of ours)")
+    return [*stored, *arguments]
+
+
 def points(arguments: list[str]) -> list[config.Config]:
     """Compose and check the points that `arguments` ask for; empty after --help and the like.
 
@@ -155,6 +181,7 @@ def points(arguments: list[str]) -> list[config.Config]:
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(help_text(arguments))
         return []
+    arguments = continued(arguments)
     config.register()
     extensions.register(arguments)
     collected.clear()

@@ -16,6 +16,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError
+from harness.rules import Rules
+from harness.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,8 @@ LEAST_IL = 4
 LARGEST_IL = 256
 LARGEST_BS = 1024
 LARGEST_SIGMA = 2.0
+LEAST_SERVED_S = 60.0
+"""A schedule of requests is at least so long (measurement method, section 10)."""
 LEAST_STRICT_PROCESSES = 5
 """Below it, sequential intervals miss too often (measurement method, section 5)."""
 
@@ -63,6 +67,17 @@ class FailOn(StrEnum):
     unresolved = "unresolved"
 
 
+class Retry(StrEnum):
+    """Which finished points are measured again."""
+
+    nothing = "nothing"
+    failed = "failed"
+
+
+SESSION_KEYS = ("resume", "retry", "budget", "plan")
+"""Keys that say how one session goes about it, and nothing about what is measured."""
+
+
 def _refuse(problems: Iterable[str]) -> None:
     found = "; ".join(problems)
     if found:
@@ -92,6 +107,14 @@ class Measure:
     """Most seconds for one answer of a worker; after that it is killed."""
     loop_limit_s: float = 120.0
     """Most seconds for one pass when the decoder's Loop has no trip limit of its own."""
+    point_timeout_s: float | None = None
+    """Most seconds of one point, whatever it is doing: then its worker is killed; null: none."""
+    cool_down_s: float = 0.0
+    """Seconds of rest before each process."""
+    max_temperature_c: float | None = None
+    """No process starts while the hottest sensor shows more; null: no such gate."""
+    temperature_wait_s: float = 300.0
+    """Most seconds to wait at that gate; then the point is timed out."""
     target_half_width: float = 0.01
     """Relative half-width of mean and throughput at which a point may stop early."""
     percentile_width: float = 0.05
@@ -102,6 +125,8 @@ class Measure:
     """Plan the iterations of further processes after the pilot; num_iters is then the least."""
     pilot_processes: int = 3
     """Processes of the pilot."""
+    rules: Rules = field(default_factory=Rules)
+    """Where the method's rules draw their lines."""
     order_seed: int = 0
     """Seed of the random order of points within each block."""
 
@@ -128,14 +153,76 @@ class Measure:
             yield f"num_iters={self.num_iters}: must be at least 1"
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             yield f"measure.time_limit_s={self.time_limit_s}: must be above 0, or null for none"
-        if self.loop_limit_s <= 0:
-            yield f"measure.loop_limit_s={self.loop_limit_s}: must be above 0"
+        yield from self.rules.problems()
+        yield from self._precision_problems()
+        yield from self._time_problems()
+
+    def _time_problems(self) -> Iterator[str]:
+        for name in ("call_timeout_s", "loop_limit_s"):
+            if getattr(self, name) <= 0:
+                yield f"measure.{name}={getattr(self, name)}: must be above 0"
+        if self.point_timeout_s is not None and self.point_timeout_s <= 0:
+            yield f"measure.point_timeout_s={self.point_timeout_s}: must be above 0, or null"
+        for name in ("cool_down_s", "temperature_wait_s"):
+            if getattr(self, name) < 0:
+                yield f"measure.{name}={getattr(self, name)}: must be 0 or more"
+
+    def _precision_problems(self) -> Iterator[str]:
         if wrong := [one for one in self.percentiles if not 0 < one < 100]:  # noqa: PLR2004
             yield f"measure.percentiles={wrong[0]:g}: in percent, above 0 and below 100"
         if self.pilot_processes < 2:  # noqa: PLR2004 - one process has no spread
             yield f"measure.pilot_processes={self.pilot_processes}: must be at least 2"
-        if self.call_timeout_s <= 0:
-            yield f"measure.call_timeout_s={self.call_timeout_s}: must be above 0"
+
+
+class Kind(StrEnum):
+    """How requests arrive (measurement method, section 10)."""
+
+    single_stream = "single_stream"
+    offline = "offline"
+    server = "server"
+
+
+@dataclass
+class Scenario:
+    """How requests arrive; a request is one batch."""
+
+    kind: Kind = Kind.single_stream
+    rate: float | None = None
+    """server: requests a second."""
+    load: float | None = None
+    """server: the same as a share of what each process is found to be able to do."""
+    seconds: float = LEAST_SERVED_S
+    """server: least length of the schedule; it is longer where a percentile needs it."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        chosen = [one for one in (self.rate, self.load) if one is not None]
+        if self.kind is not Kind.server and chosen:
+            yield "scenario.rate and scenario.load are for scenario=server"
+        if self.kind is Kind.server and len(chosen) != 1:
+            yield (
+                "scenario=server: give scenario.rate (requests a second) or scenario.load "
+                "(share of capacity), one of them"
+            )
+        if any(one <= 0 for one in chosen):
+            yield f"scenario.rate={self.rate} scenario.load={self.load}: must be above 0"
+        if self.seconds < LEAST_SERVED_S:
+            yield f"scenario.seconds={self.seconds:g}: must be at least {LEAST_SERVED_S:g}"
+
+    def fact(self) -> Any:
+        """Return what the point's id holds of it."""
+        if self.kind is not Kind.server:
+            return self.kind.value
+        return {"kind": self.kind.value, "rate": self.rate, "load": self.load}
+
+    def name(self) -> str:
+        """Return what the point's name says of it: nothing of the usual one."""
+        if self.kind is not Kind.server:
+            return "" if self.kind is Kind.single_stream else self.kind.value
+        return f"server-load{self.load:g}" if self.load else f"server-rate{self.rate:g}"
 
 
 @dataclass
@@ -184,6 +271,7 @@ class Config:
     model: Model = field(default_factory=Model)
     measure: Measure = field(default_factory=Measure)
     accuracy: Accuracy = field(default_factory=Accuracy)
+    scenario: Scenario = field(default_factory=Scenario)
     devices: list[str] = field(default_factory=lambda: ["0"])
     """Device numbers; each is measured by a worker of its own."""
     models_dir: str | None = None
@@ -210,6 +298,16 @@ class Config:
     """With a baseline: measure it twice, so that a disturbed machine convicts nobody."""
     fail_on: FailOn = FailOn.slower
     """With a baseline: what makes the command fail."""
+    plan: bool = False
+    """Show what would be measured, how long it takes and how much it writes; measure nothing."""
+    resume: str = "auto"
+    """auto: the same command continues where it was cut off; never: anew; else a sweep's folder."""
+    retry: Retry = Retry.nothing
+    """failed: measure points that failed or timed out again, in the folder they failed in."""
+    budget: str | None = None
+    """Most time for the whole command, such as 30m or 1h30m; null: none."""
+    repeat: int = 1
+    """How often the whole sweep is measured, each time into a folder of its own."""
 
     def __post_init__(self) -> None:
         """Check ranges, and let the two short keys speak for the profile's."""
@@ -229,6 +327,19 @@ class Config:
                 f"il={self.il}: the input length must be {LEAST_IL} to {LARGEST_IL} characters, "
                 "the range the pipeline is built for"
             )
+        yield from self._model_problems()
+        if self.repeat < 1:
+            yield f"repeat={self.repeat}: must be at least 1"
+        if self.budget is not None and parse_duration(self.budget) is None:
+            yield f"budget={self.budget}: a time such as 90s, 30m or 1h30m"
+        if self.seed < 0:
+            yield f"seed={self.seed}: must be 0 or more"
+        if not self.devices:
+            yield "devices=[]: name at least one device, such as devices=0"
+        if len(set(self.devices)) < len(self.devices):
+            yield f"devices={','.join(self.devices)}: a device is named twice"
+
+    def _model_problems(self) -> Iterator[str]:
         if self.dropout is not None and self.models_dir is not None:
             yield (
                 f"dropout={self.dropout.value}: the files of models_dir decide that; write them "
@@ -238,12 +349,6 @@ class Config:
             yield "wav=true: there is no audio without the vocoder; add waveglow=true"
         if self.sigma is not None and not 0 <= self.sigma <= LARGEST_SIGMA:
             yield f"sigma={self.sigma}: a standard deviation from 0 to {LARGEST_SIGMA}, or null"
-        if self.seed < 0:
-            yield f"seed={self.seed}: must be 0 or more"
-        if not self.devices:
-            yield "devices=[]: name at least one device, such as devices=0"
-        if len(set(self.devices)) < len(self.devices):
-            yield f"devices={','.join(self.devices)}: a device is named twice"
 
 
 @dataclass

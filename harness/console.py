@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from harness import accuracy
 from harness.metrics import CL
 from harness.precision import precision_text
-from harness.units import duration, quantity, seconds
+from harness.units import duration, quantity, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.plan import PlannedPoint
+    from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
 BAR = 30
@@ -45,13 +45,14 @@ class Console:
         self._out.write(line + "\n")
         self._out.flush()
 
-    def plan(self, points: Sequence[PlannedPoint], folder: Path) -> None:
-        """Show what is going to be measured."""
-        many = len(points) != 1
-        self.say(f"{len(points)} point{'s' if many else ''} -> {folder}")
-        for label in dict.fromkeys(point.weights["label"] for point in points):
+    def plan(self, rows: Sequence[Forecast], total: Total, folder: Path | None) -> None:
+        """Show what is going to be measured, how long it takes and how much it writes."""
+        count = len(rows)
+        where = "" if folder is None else f" -> {folder}"
+        self.say(f"{count} point{'s' if count != 1 else ''}{where}")
+        for label in dict.fromkeys(row.planned.weights["label"] for row in rows):
             self.say(f"models: {label}")
-        first = points[0].config.measure
+        first = rows[0].planned.config.measure
         limit = "no limit" if first.time_limit_s is None else duration(first.time_limit_s)
         processes = f"{first.min_processes}"
         if first.max_processes > first.min_processes:
@@ -59,12 +60,18 @@ class Console:
         self.say(
             f"measure={first.profile.value}: {processes} fresh processes a point, "
             f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
-            f"time limit {limit} a point{_in_all(points)}"
+            f"time limit {limit} a point"
         )
-        for number, point in enumerate(points, 1):
-            fate = f"skipped: {point.skip}" if point.skip else "to measure"
-            side = "" if point.side.value == "candidate" else f"{point.side.value}: "
-            self.say(f"  {number}. {side}{point.point.name}  {point.point.id}  {fate}")
+        table = [["", "point", "id", "compiled", "time", "disk", ""]]
+        table += [_planned(number, row) for number, row in enumerate(rows, 1)]
+        for line in _aligned(table, left={1, 2, 3, 6}):
+            self.say(line)
+        time_left = "unknown time" if total.seconds is None else duration(total.seconds)
+        about = "at most" if total.is_bound else "about"
+        self.say(
+            f"{sum(row.to_measure for row in rows)} to measure: {about} {time_left}, "
+            f"about {size(total.size_bytes)} of {size(total.free_bytes)} free"
+        )
         self.say()
 
     def progress(
@@ -125,6 +132,8 @@ class Console:
             self.say(line)
         labels = dict.fromkeys(document["weights"]["label"] for document in documents)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        for line in _limits(documents):
+            self.say(line)
 
 
 def _bar(share: float) -> str:
@@ -132,13 +141,36 @@ def _bar(share: float) -> str:
     return f"[{'#' * done}{'.' * (BAR - done)}] {share:4.0%}"
 
 
-def _in_all(points: Sequence[PlannedPoint]) -> str:
-    """Return what the limits of all points come to: the estimate before anything is measured."""
-    limits = [point.config.measure.time_limit_s for point in points if not point.skip]
-    known = [limit for limit in limits if limit is not None]
-    if len(known) < len(limits) or len(known) < 2:  # noqa: PLR2004 - one point says it already
-        return ""
-    return f", at most about {duration(sum(known))} in all"
+def _limits(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each warning and each reason against a better grade once, with its points."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for document in documents:
+        for one in document["warnings"]:
+            key = f"{one['severity']}: {one['seen']}", one["advice"]
+            found.setdefault(key, []).append(document["point"]["name"])
+        for reason in document["grade"].get("latency.mean", {}).get("reasons", ()):
+            key = f"no better than {reason['letter']}: {reason['text']}", reason["advice"]
+            found.setdefault(key, []).append(document["point"]["name"])
+    for (text, advice), names in sorted(found.items(), key=lambda one: _gravity(one[0][0])):
+        where = "every point" if len(names) == len(documents) else ", ".join(names)
+        yield f"{text} ({where}) -> {advice}" if len(documents) > 1 else f"{text} -> {advice}"
+
+
+def _gravity(text: str) -> tuple[int, str]:
+    words = ("error", "no better than F", "no better than D", "warning", "no better than C")
+    return next((n for n, word in enumerate(words) if text.startswith(word)), len(words)), text
+
+
+def _planned(number: int, row: Forecast) -> list[str]:
+    if not row.to_measure:
+        cells = ["", "", ""]
+    else:
+        sign = "" if row.measured_before else "<= "
+        expected = "unknown" if row.seconds is None else sign + duration(row.seconds)
+        cells = ["cached" if row.cached else "no", expected, size(row.size_bytes)]
+    side = row.planned.side.value
+    name = row.planned.point.name if side == "candidate" else f"{side}: {row.planned.point.name}"
+    return [f"{number}.", name, row.planned.point.id, *cells, row.fate]
 
 
 def _accuracy(document: Mapping[str, Any]) -> Iterator[str]:
@@ -198,7 +230,11 @@ def _stages(document: Mapping[str, Any]) -> str:
             text += _steps(document, stage["name"])
         parts.append(text)
     parts.append(f"residual {_figure(document, 'residual.mean')}")
-    return f"{' | '.join(parts)}   {_precision(document)}; {document['weights']['label']}"
+    grade = document["grade"]["latency.mean"]["letter"]
+    return (
+        f"{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
+        f"{document['weights']['label']}"
+    )
 
 
 def _steps(document: Mapping[str, Any], stage: str) -> str:

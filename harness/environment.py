@@ -147,6 +147,11 @@ def _memory() -> dict[str, Any]:
     }
 
 
+def boot_id() -> Any:
+    """Return what this boot of the machine is called, or why it is not known."""
+    return _read(Path("/proc/sys/kernel/random/boot_id"))
+
+
 def _system() -> dict[str, Any]:
     try:
         release: Any = platform.freedesktop_os_release().get("PRETTY_NAME", "unnamed")
@@ -162,7 +167,7 @@ def _system() -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "clocksource": _read(clock),
         "aslr": _read(Path("/proc/sys/kernel/randomize_va_space")),
-        "boot_id": _read(Path("/proc/sys/kernel/random/boot_id")),
+        "boot_id": boot_id(),
     }
 
 
@@ -180,6 +185,17 @@ def _confinement() -> dict[str, Any]:
         "memory_max": _read(_CGROUP / "memory.max"),
         "hypervisor": "yes" if "hypervisor" in _processor().get("flags", "").split() else "no",
         "container": "yes" if Path("/.dockerenv").exists() else "not seen",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return what a measurement rests on besides its configuration, models and runtime."""
+    found, git = _versions(), _git()
+    commit = str(git.get("commit") or "no commit")[:12]
+    return {
+        "harness": f"{__version__} ({commit})",
+        "python": platform.python_version(),
+        "numpy": str(found["numpy"]),
     }
 
 
@@ -223,7 +239,7 @@ def _state() -> dict[str, Any]:
         "swap_used_bytes": psutil.swap_memory().used,
         "context_switches": psutil.cpu_stats().ctx_switches,
         "throttled": _throttled(),
-        "temperature_c": _temperature(),
+        "temperature_c": temperature(),
         "competing": _competing(),
     }
 
@@ -246,7 +262,8 @@ def _throttled() -> Any:
     return int(counts["nr_throttled"]) if "nr_throttled" in counts else unknown("no CPU limit")
 
 
-def _temperature() -> Any:
+def temperature() -> Any:
+    """Return the degrees Celsius of the hottest sensor, or why there is none."""
     if not hasattr(psutil, "sensors_temperatures"):
         return unknown("psutil knows no sensors on this system")
     values = [one.current for group in psutil.sensors_temperatures().values() for one in group]

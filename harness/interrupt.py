@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Interrupt:
-    """Ctrl-C or SIGTERM once: finish the iteration, save, report. Twice: stop now."""
+    """Ctrl-C, SIGTERM or SIGHUP once: finish what runs, save, report. Twice: stop now."""
 
     def __init__(self, console: Console) -> None:
         self.asked = False
@@ -22,14 +22,17 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self.asked:
+            for one in self._before:
+                signal.signal(one, signal.SIG_IGN)  # nothing may interrupt the way out
             raise KeyboardInterrupt
         self.asked = True
         name = signal.Signals(number).name
         self._console.notice(f"{name}: finishing this block, then saving; again to stop now")
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells' & set it
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,24 +7,35 @@ the timed code.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness import load, statistics, store
+from harness.config import Kind
 from harness.errors import UsageError, WorkerError, WorkerTimeoutError
+from harness.units import duration
 from harness.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from harness.config import Measure
+    from harness.config import Measure, Scenario
 
 CHUNK_S = 2.0
 """Seconds of iterations asked for at once: long enough to leave the worker alone."""
 OVERHEAD_ITERATIONS = 1000
+CAPACITY_ITERATIONS = 10
+"""Iterations from which a process learns what it can do, before a schedule."""
+PATIENCE = 3.0
+"""How much longer than expected a schedule may take before its worker counts as hung."""
+NS = 1e9
+LONGEST_LOG_BYTES = 1 << 21
 LEAST_STEADY = 1
 """Steady iterations a process measures even when its time is already over."""
 
@@ -50,6 +61,9 @@ class Job:
     label: str
     """What every file made from these weights says."""
     measure: Measure
+    scenario: Scenario
+    artefacts: str
+    """What the plan calls the compiled form of the models."""
     hop_samples: int = 0
     """Audio samples of one mel frame."""
 
@@ -81,6 +95,8 @@ class Progress:
 
     tell: Callable[[str], None]
     stopped: Callable[[], bool]
+    started: Callable[[int], None] = lambda _: None
+    """Told the process id of a worker as soon as it runs."""
 
 
 @dataclass
@@ -104,6 +120,7 @@ def run_process(
     epoch_ns: int,
     seconds: float | None,
     progress: Progress,
+    deadline_s: float | None = None,
 ) -> Outcome:
     """Start a fresh worker, measure in it, end it; never raise for what a worker does.
 
@@ -115,6 +132,7 @@ def run_process(
         epoch_ns: when the trial started, on the monotonic clock.
         seconds: the time this process may take, from its start; None for no limit.
         progress: the terminal.
+        deadline_s: after so many seconds the worker is killed, whatever it is doing; None: never.
     """
     started = time.monotonic_ns()
     deadline = None if seconds is None else started + int(seconds * 1e9)
@@ -136,14 +154,20 @@ def run_process(
     outcome = Outcome(record)
     log = job.folder / f"process-{index}.log"
     try:
-        log.write_text(f"# {job.label}\n", encoding="utf-8")
+        with log.open("a", encoding="utf-8") as heading:  # an earlier session may have written
+            heading.write(f"# {job.label}\n")
         with Worker(
             job.interpreter,
             log=log,
             environment={"PYTHONHASHSEED": str(record["hash_seed"])},
         ) as worker:
+            progress.started(worker.pid)
+            if deadline_s is not None:
+                worker.deadline = started / 1e9 + deadline_s
             _set_up(worker, job, outcome, progress)
             _iterate(worker, job, outcome, deadline, progress)
+            if job.scenario.kind is not Kind.single_stream and outcome.state == "ok":
+                _serve(worker, job, outcome, progress)
             record["closing"] = worker.close()
     except WorkerTimeoutError as error:
         outcome.state, outcome.reason = "timeout", str(error) + _endless(job)
@@ -153,6 +177,7 @@ def run_process(
     except (UsageError, OSError) as error:
         # The plan has probed with the same options, so this is new: the point's, not the sweep's.
         outcome.state, outcome.reason = "failed", str(error)
+    _shorten(log)
     if outcome.reason and outcome.state != "interrupted":
         record["error"] = outcome.reason
     return outcome
@@ -185,6 +210,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
     progress.tell("loading")
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
+    store.note_compiled(job.artefacts, [str(path) for path in artefacts.values()])
     loaded = worker.ask(
         "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
     )
@@ -228,6 +254,8 @@ def _iterate(
     inputs, _ = job.prepare()
     warmup = job.measure.warmup_iters
     done, each_s = 0, max(record["first_ns"], 1) / 1e9
+    if job.scenario.kind is not Kind.single_stream:
+        wanted = warmup
     while done < wanted:
         if done < warmup:
             progress.tell(f"warm-up {done}/{warmup}")
@@ -235,7 +263,14 @@ def _iterate(
             progress.tell(f"measuring {done - warmup}/{wanted - warmup}")
         phase_end = warmup if done < warmup else wanted
         count = min(phase_end - done, max(1, int(CHUNK_S / each_s)))
-        answer = worker.ask("run", job.patience_s(count), inputs=inputs, count=count, start=done)
+        answer = worker.ask(
+            "run",
+            job.patience_s(count),
+            inputs=inputs,
+            count=count,
+            start=done,
+            collect_every=job.measure.rules.collect_every,
+        )
         _append(record, answer)
         record["columns"].setdefault("pre_ns", []).extend(
             job.prepare()[1] for _ in range(answer["count"])
@@ -243,8 +278,9 @@ def _iterate(
         done += answer["count"]
         each_s = sum(answer["columns"]["latency_ns"]) / len(answer["columns"]["latency_ns"]) / 1e9
         each_s = max(each_s, 1e-9)
-        if progress.stopped():
+        if progress.stopped() and done < wanted:
             outcome.state, outcome.reason = "interrupted", "interrupted by the user"
+            record["interrupted"] = True
             return
         late = deadline is not None and time.monotonic_ns() + each_s * 1e9 > deadline
         if late and done >= warmup + LEAST_STEADY:
@@ -252,7 +288,60 @@ def _iterate(
             return
 
 
+def _serve(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Run the requests of a schedule in one go: nothing may come between them."""
+    record, measure, scenario = outcome.record, job.measure, job.scenario
+    inputs, pre_ns = job.prepare()
+    record["columns"]["scheduled_ns"] = list(record["columns"].get("start_ns", ()))
+    start = len(record["columns"]["scheduled_ns"])
+    progress.tell("measuring capacity")
+    each_s = _each_s(worker, job, inputs, start)
+    if scenario.kind is Kind.offline:
+        schedule = [0] * measure.num_iters
+    else:
+        rate = scenario.rate or (scenario.load or 0.0) / each_s
+        percentiles = [percent / 100 for percent in measure.percentiles]
+        least = max(map(statistics.needed, percentiles), default=1)
+        seed = f"{job.seed} {record['index']}"
+        schedule = load.poisson(rate, least, scenario.seconds, seed)
+        record["arrivals"] = {"rate_per_s": rate, "seed": seed, "count": len(schedule)}
+    length_s = max(schedule[-1] / NS, len(schedule) * each_s)
+    progress.tell(f"serving {len(schedule)} requests, about {duration(length_s)}")
+    patience = measure.call_timeout_s + PATIENCE * length_s
+    answer = worker.ask(
+        "run", patience, inputs=inputs, count=len(schedule), start=start, schedule_ns=schedule
+    )
+    _append(record, answer)
+    record["columns"]["pre_ns"].extend([pre_ns] * len(schedule))
+
+
+def _each_s(worker: Worker, job: Job, inputs: Mapping[str, Any], start: int) -> float:
+    """Return the seconds of a request when one follows the other."""
+    answer = worker.ask(
+        "run", job.measure.call_timeout_s, inputs=inputs, count=CAPACITY_ITERATIONS, start=start
+    )
+    total_ns: int = sum(answer["columns"]["latency_ns"])
+    return max(1e-9, total_ns / CAPACITY_ITERATIONS / NS)
+
+
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that a talkative runtime has flooded."""
+    with contextlib.suppress(OSError):
+        total = log.stat().st_size
+        if total <= LONGEST_LOG_BYTES:
+            return
+        half = LONGEST_LOG_BYTES // 2
+        with log.open("rb") as stream:
+            head = stream.read(half)
+            stream.seek(-half, os.SEEK_END)
+            tail = stream.read()
+        log.write_bytes(head + f"\n# {total - 2 * half} bytes left out\n".encode() + tail)
+
+
 def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    backwards = [name for name, values in answer["columns"].items() if min(values, default=0) < 0]
+    if backwards:
+        raise WorkerError(f"the worker's clock ran backwards: {', '.join(backwards)} below zero")
     for group in ("columns", "glue", "work", "causes"):
         for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)

@@ -6,12 +6,12 @@ of it can be computed again from the raw samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import statistics
+from harness import load, statistics
 from harness.series import NS, WHOLE, Series
 from harness.statistics import Estimate
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CL = (50, 90, 95, 99, 100)
 """The shares of the original's cl figures, in percent."""
 PERCENTILES = (50, 90, 95, 99)
+SHARES = tuple(f"p{percent}" for percent in PERCENTILES)
 COMPAT = "compat: the int(n p)-th smallest steady sample, no interval"
 
 
@@ -68,7 +69,12 @@ def _cl(percent: int) -> Callable[[Series, str], Estimate | None]:
 def _rate(kind: str) -> Callable[[Series, str], Estimate | None]:
     def formula(series: Series, subject: str) -> Estimate | None:
         items = series.work(f"{series.items_of(subject)}_{kind}")
-        return statistics.ratio(items, series.seconds(subject)) if items else None
+        if not items:
+            return None
+        if series.scenario == "offline" and subject == WHOLE:
+            spans = [load.completions(*one) for one in series.requests()]
+            return statistics.ratio(items, spans)
+        return statistics.ratio(items, series.seconds(subject))
 
     return formula
 
@@ -77,6 +83,13 @@ def _utterances(series: Series, subject: str) -> Estimate | None:
     if subject != WHOLE:
         return None
     return statistics.ratio(series.work("utterances"), series.seconds(subject))
+
+
+def _requests(series: Series, subject: str) -> Estimate | None:
+    if subject != "response":
+        return None
+    spans = [load.completions(*one) for one in series.requests()]
+    return statistics.ratio([np.ones(len(one)) for one in spans], spans)
 
 
 def _real_time(series: Series, subject: str) -> Estimate | None:
@@ -100,6 +113,7 @@ METRICS: tuple[Metric, ...] = (
     *(Metric(f"cl{p}", f"cl {p}", "s", "lower", _cl(p)) for p in CL),
     Metric("items_per_s", "valid items per second", "1/s", "higher", _rate("valid")),
     Metric("items_padded_per_s", "padded items per second", "1/s", "higher", _rate("padded")),
+    Metric("requests_per_s", "requests completed per second", "1/s", "higher", _requests),
     Metric("utterances_per_s", "utterances per second", "1/s", "higher", _utterances),
     Metric("rtf", "real-time factor", "1", "lower", _real_time),
     Metric("x_realtime", "times real time", "1", "higher", _times_real_time),
@@ -124,10 +138,24 @@ def _estimates(series: Series) -> Iterator[tuple[str, Metric, Estimate]]:
         for metric in METRICS:
             found = metric.formula(series, subject)
             if found is not None:
-                yield subject, metric, found
+                yield subject, metric, _of_schedule(series, subject, metric, found)
     for subject, key in ONCE.items():
         values = [np.array([process[key] / NS]) for process in series.processes]
         yield subject, METRICS[0], statistics.mean(values)
+
+
+def _of_schedule(series: Series, subject: str, metric: Metric, found: Estimate) -> Estimate:
+    """Return an estimate, or why a queue that never stops growing has no such figure."""
+    if metric.better == "higher":
+        return found
+    waiting = subject in {"response", "queueing"}
+    if series.scenario == "offline" and (waiting or metric.id in SHARES):
+        # Everybody waits for everybody.
+        return replace(found, displayable=False, ci=None, reason="offline: no latency of a request")
+    if not waiting:
+        return found
+    reason = next((why for one in series.requests() if (why := load.saturated(*one))), None)
+    return found if reason is None else replace(found, displayable=False, ci=None, reason=reason)
 
 
 def _record(subject: str, metric: Metric, estimate: Estimate) -> dict[str, Any]:

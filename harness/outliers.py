@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import statistics
+from harness.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 MILD, SEVERE = 1.5, 3.0
 """Tukey's fences, in interquartile ranges beyond the quartiles."""
-PREEMPTED = 0.01
-"""Share of an iteration's time its threads waited for a CPU (section 7)."""
-THROTTLED = 0.95
-"""Of the steady median of the CPU's clock."""
+DEFAULT = Rules()
 COUNTED = {"steal_ticks": "steal", "major_faults": "major-fault", "after_collection": "gc"}
 """Causes that are there as soon as they are counted at all: column and label."""
 CAUSES = ("preempted", *COUNTED.values(), "throttled")
@@ -27,7 +25,7 @@ LEAST_N = 5
 """Fewer values have no quartiles worth a fence."""
 
 
-def labels(process: Mapping[str, Any]) -> dict[str, list[int]]:
+def labels(process: Mapping[str, Any], rules: Rules = DEFAULT) -> dict[str, list[int]]:
     """Return label -> numbers of the iterations that have it, warm-up counted in the numbering.
 
     `first` is iteration 0. `mild` and `severe` lie beyond the fences of the process's own steady
@@ -41,10 +39,12 @@ def labels(process: Mapping[str, Any]) -> dict[str, list[int]]:
     severe, mild = beyond(steady)
     found["mild"] = (np.flatnonzero(mild) + warmup).tolist()
     found["severe"] = (np.flatnonzero(severe) + warmup).tolist()
-    return found | _causes(process, every)
+    return found | _causes(process, every, rules)
 
 
-def _causes(process: Mapping[str, Any], latency_ns: NDArray[np.float64]) -> dict[str, list[int]]:
+def _causes(
+    process: Mapping[str, Any], latency_ns: NDArray[np.float64], rules: Rules
+) -> dict[str, list[int]]:
     columns = {
         name: np.asarray(values, dtype=float)
         for name, values in process.get("causes", {}).items()
@@ -52,7 +52,7 @@ def _causes(process: Mapping[str, Any], latency_ns: NDArray[np.float64]) -> dict
     }
     found = {}
     if "runqueue_ns" in columns:
-        found["preempted"] = columns["runqueue_ns"] > PREEMPTED * latency_ns
+        found["preempted"] = columns["runqueue_ns"] > rules.preempted * latency_ns
     for name, label in COUNTED.items():
         if name in columns:
             found[label] = columns[name] > 0
@@ -60,7 +60,7 @@ def _causes(process: Mapping[str, Any], latency_ns: NDArray[np.float64]) -> dict
         clocks = columns["frequency_khz"]
         steady = clocks[process["warmup"] :]
         usual = np.median(steady) if len(steady) else 0.0
-        found["throttled"] = clocks < THROTTLED * usual
+        found["throttled"] = clocks < rules.throttled * usual
     return {label: np.flatnonzero(mask).tolist() for label, mask in found.items()}
 
 

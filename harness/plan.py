@@ -17,6 +17,7 @@ from harness.errors import UsageError, WorkerError
 from harness.measure import Job
 from harness.models import tacotron2, text
 from harness.point import Point, backend_options, make_point
+from harness.results import point_id
 from harness.worker import Worker
 
 if TYPE_CHECKING:
@@ -67,6 +68,16 @@ class PlannedPoint:
         stages = self.pipeline.without_vocoder().stages
         return {self.pipeline.name: [stage.name for stage in stages]}
 
+    @property
+    def artefacts(self) -> str:
+        """What this machine calls the compiled form of the point's models."""
+        facts = self.point.facts
+        runtime = self.probe.get("runtime")
+        return point_id(
+            {key: facts[key] for key in ("backend", "quant", "models", "bs", "il", "devices")}
+            | {"runtime": runtime}
+        )
+
     def job(self, folder: Path) -> Job:
         """Return what `measure.run_process` needs, with outputs going to `folder`."""
         config = self.config
@@ -83,8 +94,10 @@ class PlannedPoint:
             cache=store.cache_folder() / "compiled",
             folder=folder,
             label=str(self.weights["label"]),
+            artefacts=self.artefacts,
             measure=config.measure,
             hop_samples=self.pipeline.audio.hop_samples,
+            scenario=config.scenario,
         )
 
     @property

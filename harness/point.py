@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from harness.config import Config
 
-SCENARIO = "single_stream"
 SYNC = "stage"
 DEFAULT_SEED = 1234
 
@@ -35,6 +34,8 @@ def name_of(config: Config) -> str:
         f"bs{config.bs}",
         f"il{config.il}",
     ]
+    if config.scenario.name():
+        parts.append(config.scenario.name())
     if config.waveglow:
         parts.append("waveglow")
     if config.model.name != "full":
@@ -96,7 +97,7 @@ def make_point(
             "devices": list(config.devices),
             "model": config.model.name if config.models_dir is None else None,
             "seed": config.seed,
-            "scenario": SCENARIO,
+            "scenario": config.scenario.fact(),
             "sync": SYNC,
             "models": dict(models),
             # Named only where it was chosen, so that ids of points without it stay what they were.

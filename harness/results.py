@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness import advice, compat, metrics, outliers, steady
 from harness.errors import ResultFileError
+from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
 from harness.precision import precision_text
+from harness.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 SCHEMA = {"name": "harness.trial", "major": 1, "minor": 0}
 COMPRESS_FROM = 2000
 """Iterations in a trial from which its file is compressed."""
-SWEEP_FILE = "sweep.json"
 COLUMNS = (
     "point_id", "point", "status", "reason", "accuracy", "weights", "backend", "device", "quant",
     "effective", "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s",
@@ -95,16 +96,19 @@ def assessed(
     method: Mapping[str, Any], processes: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the processes with where counting begins, what the series look like, and labels."""
-    if method["profile"] != "compat":  # which drops what was asked for, and nothing else
-        found = steady.assess(processes, method["warmup_iters"])
+    rules = Rules.of(method)
+    closed = method.get("scenario", {}).get("kind", "single_stream") == "single_stream"
+    # The compat profile drops what was asked for and nothing else; a schedule is kept whole.
+    if method["profile"] != "compat" and closed:
+        found = steady.assess(processes, method["warmup_iters"], rules)
         processes = [{**one, **more} for one, more in zip(processes, found, strict=True)]
-    return [{**one, "labels": outliers.labels(one)} for one in processes]
+    return [{**one, "labels": outliers.labels(one, rules)} for one in processes]
 
 
 # --- writing ---------------------------------------------------------------------------------
 
 
-def _durable(path: Path, content: bytes, *, replace: bool) -> None:
+def write_whole(path: Path, content: bytes, *, replace: bool) -> None:
     """Write a file so that it appears whole or not at all.
 
     Raises:
@@ -129,7 +133,9 @@ def _durable(path: Path, content: bytes, *, replace: bool) -> None:
         os.close(folder)
 
 
-def _pretty(value: Any) -> bytes:
+def pretty(value: Any) -> bytes:
+    """Return a value as one line of JSON; what JSON cannot hold is null."""
+    value = _finite(value)
     return (json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -142,29 +148,23 @@ def write_trial(folder: Path, document: Mapping[str, Any]) -> Path:
     Raises:
         FileExistsError: a trial of that id is there already; it is left as it is.
     """
-    content, name = _pretty(document), f"{document['trial_id']}.json"
+    content, name = pretty(document), f"{document['trial_id']}.json"
     iterations = sum(len(p["columns"].get("latency_ns", ())) for p in document["processes"])
     if iterations >= COMPRESS_FROM:
         content, name = gzip.compress(content, mtime=0), f"{name}.gz"
-    _durable(folder / name, content, replace=False)
-    shutil.rmtree(_journal(folder, document["trial_id"]), ignore_errors=True)
+    write_whole(folder / name, content, replace=False)
+    shutil.rmtree(parts_folder(folder, document["trial_id"]), ignore_errors=True)
     return folder / name
 
 
-def _journal(folder: Path, trial_id: str) -> Path:
+def parts_folder(folder: Path, trial_id: str) -> Path:
+    """Return where the finished processes of an unfinished trial are kept."""
     return folder / f"{trial_id}.parts"
-
-
-def journal_process(folder: Path, trial_id: str, record: Mapping[str, Any]) -> None:
-    """Keep a finished process at once, so that an interrupted trial loses none."""
-    parts = _journal(folder, trial_id)
-    parts.mkdir(parents=True, exist_ok=True)
-    _durable(parts / f"{record['index']}.json", _pretty(_finite(dict(record))), replace=True)
 
 
 def write_sweep(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write what a sweep is going to do: command, order of points, method, versions."""
-    _durable(folder / SWEEP_FILE, _pretty(facts), replace=True)
+    write_whole(folder / SWEEP_FILE, pretty(facts), replace=True)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -222,8 +222,11 @@ def load_sweep(folder: Path) -> Sweep:
             problems.append(str(error))
             continue
         paths[document["trial_id"]] = path
-        # Ids sort by time, so the last of a point is its latest; a correction supersedes.
-        trials[document["point"]["id"]] = document
+        # Ids sort by time, so the last of a point is its latest, unless a clock stepped: what
+        # names an older file as superseded wins over it.
+        known = trials.get(document["point"]["id"], {})
+        if known.get("supersedes") != document["trial_id"]:
+            trials[document["point"]["id"]] = document
     facts = _sweep_facts(folder)
     order = {one["id"]: place for place, one in enumerate(facts.get("points", ()))}
     ordered = sorted(
@@ -242,6 +245,15 @@ def _sweep_facts(folder: Path) -> dict[str, Any]:
 
 
 # --- summaries -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SummaryPart:
+    """The rows one document adds to a summary, and why the figures it lacks are not shown."""
+
+    trial_id: str
+    rows: Sequence[Mapping[str, Any]]
+    reasons: Mapping[str, str]
 
 
 def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -298,16 +310,19 @@ def _reasons(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def write_summary(folder: Path, documents: Iterable[Mapping[str, Any]]) -> None:
+def summary_part(document: Mapping[str, Any]) -> SummaryPart:
+    """Return what one document adds to a sweep's summary, and nothing of its samples."""
+    return SummaryPart(document["trial_id"], rows(document), _reasons(document))
+
+
+def write_summary(folder: Path, documents: Iterable[Mapping[str, Any] | SummaryPart]) -> None:
     """Write summary.csv and summary.json of a sweep: the same rows, JSON with the reasons why."""
-    table, reasons = io.StringIO(), {}
+    parts = [one if isinstance(one, SummaryPart) else summary_part(one) for one in documents]
+    table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    found = []
-    for document in documents:
-        found += rows(document)
-        reasons[document["trial_id"]] = _reasons(document)
+    found = [row for part in parts for row in part.rows]
     writer.writerows(found)
-    _durable(folder / "summary.csv", table.getvalue().encode(), replace=True)
-    summary = {"rows": found, "not_shown": reasons}
-    _durable(folder / "summary.json", _pretty(summary), replace=True)
+    write_whole(folder / "summary.csv", table.getvalue().encode(), replace=True)
+    summary = {"rows": found, "not_shown": {part.trial_id: part.reasons for part in parts}}
+    write_whole(folder / "summary.json", pretty(summary), replace=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import comparison, environment, fitness, outliers, statistics
+from harness import comparison, environment, fitness, outliers, resume, statistics
 from harness.config import Config, Measure, Model
 from harness.console import Console
 from harness.errors import WorkerError
@@ -24,7 +24,7 @@ from harness.models import calibration
 from harness.plan import PlannedPoint, Side
 from harness.point import make_point
 from harness.series import WHOLE, Series
-from harness.sweep import Sweep
+from harness.sweep import Session, Sweep
 from harness.units import duration, seconds
 
 if TYPE_CHECKING:
@@ -152,14 +152,19 @@ def _measured(points: Sequence[PlannedPoint], folder: Path) -> list[dict[str, An
         WorkerError: one of them could not be measured.
     """
     folder.mkdir(parents=True)
-    sweep = Sweep(
-        points, folder, Console(io.StringIO(), io.StringIO()), "python -m harness selfcheck"
+    documents: list[Any] = []
+    session = Session(
+        command="python -m harness selfcheck",
+        arguments=(),
+        asked=resume.asked(points, rounds=1, retry=False),
+        place=resume.anew(),
+        point=documents.append,
     )
-    sweep.run()
-    for document in sweep.documents:
+    Sweep(points, folder, Console(io.StringIO(), io.StringIO()), session).run()
+    for document in documents:
         if document["status"]["state"] != "ok":
             raise WorkerError(f"selfcheck: {document['status']['reason']}")
-    return sweep.documents
+    return documents
 
 
 def _profile(form: Form, **changes: Any) -> Measure:

@@ -66,6 +66,7 @@ class Series:
         execute = (f"{stage}_execute" for stage in self.stages)
         return (
             WHOLE,
+            *(("response", "queueing") if self.scheduled else ()),
             "latency_full",
             *self.parts,
             *self.stages,
@@ -73,6 +74,30 @@ class Series:
             "glue",
             "residual",
         )
+
+    @cached_property
+    def scheduled(self) -> bool:
+        """True when requests were due at times of their own."""
+        return bool(self.processes) and all(
+            "scheduled_ns" in process["columns"] for process in self.processes
+        )
+
+    @cached_property
+    def scenario(self) -> str:
+        """How requests arrived; files from before scenarios hold a single stream."""
+        kind: str = self.document["method"].get("scenario", {}).get("kind", "single_stream")
+        return kind
+
+    def requests(self) -> list[tuple[NDArray[np.float64], ...]]:
+        """Return when the steady requests were due, sent, and how long they took, in seconds."""
+        names = ("scheduled_ns", "start_ns", "latency_ns")
+        return [
+            tuple(
+                np.asarray(process["columns"][name][self._skipped(process) :], dtype=float) / NS
+                for name in names
+            )
+            for process in self.processes
+        ]
 
     def nanoseconds(self, process: Mapping[str, Any], subject: str) -> NDArray[np.int64]:
         """Return the times of one subject, warm-up included, as integers.
@@ -91,6 +116,9 @@ class Series:
             others = [stage for stage in self.stages if stage not in self.parts[subject]]
             whole = column("latency_ns")
             return whole - sum(self.nanoseconds(process, stage) for stage in others)
+        if subject in {"response", "queueing"}:
+            waited = column("start_ns") - column("scheduled_ns")
+            return waited + column("latency_ns") if subject == "response" else waited
         if subject == "latency_full":
             return column("pre_ns") + column("latency_ns") + column("post_ns")
         return column(f"{subject.removesuffix('_execute')}_ns")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from harness.models.graphs.tacotron2 import Dropout
 from harness.models.synthetic import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness.models.pipeline import Pipeline
 
@@ -244,3 +245,28 @@ def _prepare(source: Path, form: str, target: Path, record: Path) -> str:
             "room"
         ) from error
     return digest
+
+
+def _compiled_note(name: str) -> Path:
+    return cache_folder() / "compiled" / "known" / f"{name}.json"
+
+
+def note_compiled(name: str, paths: Sequence[str]) -> None:
+    """Remember which files a point's models were compiled to; losing the note costs nothing."""
+    note = _compiled_note(name)
+    text = json.dumps(list(paths))
+    with contextlib.suppress(OSError):
+        if not note.exists() or note.read_text() != text:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            part = note.with_suffix(f".{os.getpid()}.tmp")
+            part.write_text(text)
+            part.replace(note)
+
+
+def is_compiled(name: str) -> bool:
+    """Return whether a point's models were compiled before and the files are still there."""
+    try:
+        paths = json.loads(_compiled_note(name).read_text())
+    except (OSError, ValueError):
+        return False
+    return all(Path(path).exists() for path in paths)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, environment, measure, results, stopping
-from harness.errors import ExitStatus
+from harness import accuracy, cooling, environment, measure, results, resume, stopping
+from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
+from harness.folder import SCHEMA
+from harness.folder import facts as sweep_facts
 from harness.plan import Side
-from harness.trial import Trial, now
+from harness.trial import LOST, Trial, now
 from harness.units import duration
 
 if TYPE_CHECKING:
@@ -17,64 +21,134 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.console import Console
+    from harness.measure import Outcome
     from harness.plan import PlannedPoint
+
+
+@dataclass
+class Session:
+    """How this command measures: what it was, whom it tells, and when it has to end."""
+
+    command: str
+    arguments: Sequence[str]
+    """The command line without what concerns one session only."""
+    asked: resume.Asked
+    place: resume.Place
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    """From the id of a candidate to that of the baseline measured beside it."""
+    stopped: Callable[[], bool] = lambda: False
+    worker: Callable[[int], None] = lambda _: None
+    """Told the process id of each worker."""
+    point: Callable[[Mapping[str, Any]], None] = lambda _: None
+    """Told the document of each point that ends, when its file and the summary are written."""
+    deadline: float | None = None
+    """On the monotonic clock: when the budget is used up."""
+    budget: str = ""
+    """The budget as it was asked for."""
 
 
 class Sweep:
     """The points of one command and the folder their results go to."""
 
     def __init__(
-        self,
-        points: Sequence[PlannedPoint],
-        folder: Path,
-        console: Console,
-        command: str,
-        pairs: Mapping[str, str] | None = None,
+        self, points: Sequence[PlannedPoint], folder: Path, console: Console, session: Session
     ) -> None:
         self.folder = folder
         self.console = console
-        self.command = command
-        self.pairs = dict(pairs or {})
-        """From the id of a candidate to that of the baseline measured beside it."""
+        self.session = session
         self.points = [
             Trial(planned, number, folder / planned.place, campaign=folder.name)
             for number, planned in enumerate(points, 1)
         ]
-        self.stopped: Callable[[], bool] = lambda: False
-        self.documents: list[dict[str, Any]] = []
-        """Result documents of the points that ended, in the order they did."""
+        self._parts: dict[int, results.SummaryPart] = {}
 
     def run(self) -> ExitStatus:
-        """Measure every point; return the exit status. No point's failure ends the sweep."""
-        for side in dict.fromkeys(point.planned.side for point in self.points):
-            results.write_sweep(self._folder_of(side), self._facts(side))
+        """Measure every point; return the exit status. No point's failure ends the sweep.
+
+        Raises:
+            UsageError: the folder cannot be written to; nothing has been measured.
+        """
+        facts = {side: self._facts(side) for side in self._sides()}
+        try:
+            for side, one in facts.items():
+                results.write_sweep(self._folder_of(side), one)
+        except OSError as error:
+            raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         for point in self.points:
-            point.folder.mkdir(parents=True, exist_ok=True)
-            if point.planned.skip:
-                self._end(point, "skipped", point.planned.skip)
-        block = 0
-        while any(not point.finished for point in self.points) and not self.stopped():
-            block += 1
-            self._block(block)
+            self._open(point)
+        while any(not point.finished for point in self.points) and not self._leaving():
+            self._block()
         for point in self.points:
             if not point.finished:
-                self._end(point, "interrupted", "interrupted before it was measured")
+                self._end(point, "interrupted", self._why_left(point))
+        try:
+            for side, one in facts.items():
+                ended = {"at": now(), "states": self._states(side)}
+                results.write_sweep(self._folder_of(side), {**one, "ended": ended})
+        except OSError as error:
+            self.console.notice(f"{self.folder}: {_unwritable(error)}")
         return self.status()
+
+    def _sides(self) -> list[Side]:
+        return list(dict.fromkeys(point.planned.side for point in self.points))
 
     def _folder_of(self, side: Side) -> Path:
         folder = self.folder if side is Side.CANDIDATE else self.folder / side.value
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _states(self, side: Side) -> dict[str, str]:
+        """Return how each point ended; a sweep is unfinished as long as any side is."""
+        return {
+            one.planned.point.id
+            if one.planned.side is side
+            else f"{one.planned.side.value} {one.planned.point.id}": LOST
+            if one.stop_reason == LOST
+            else one.state
+            for one in self.points
+        }
+
+    def _open(self, point: Trial) -> None:
+        """Take up what earlier sessions left of a point, or end it at once where that is due."""
+        try:
+            point.folder.mkdir(parents=True, exist_ok=True)
+            document = resume.restore(point, retry=self.session.asked.retry)
+        except OSError as error:
+            self._end(point, "failed", _unwritable(error))
+            return
+        if document is not None:
+            self._parts[point.number] = results.summary_part(document)
+        elif point.planned.skip:
+            self._end(point, "skipped", point.planned.skip)
+        elif point.finished:  # killed after the process that failed, before its result
+            self._end(point, point.state, point.reason)
+        elif point.done:
+            self._stop_if_due(point)
+
     def _facts(self, side: Side) -> dict[str, Any]:
         """Return what is going to be done on one side, for its `sweep.json`."""
+        session, before = self.session, sweep_facts(self._folder_of(side))
+        started = now()
         return {
-            "schema": {"name": "harness.sweep", "major": 1, "minor": 0},
-            "command": self.command,
-            "started": now(),
-            "provenance": environment.provenance(self.command),
+            "schema": SCHEMA,
+            "command": before.get("command", session.command),
+            "arguments": list(session.arguments),
+            "key": session.asked.key,
+            "conditions": dict(session.asked.conditions),
+            "repeat": {
+                "number": session.place.number,
+                "of": session.asked.rounds,
+                "group": session.place.group,
+            },
+            "started": before.get("started", started),
+            "sessions": [
+                *before.get("sessions", ()),
+                {"started": started, "command": session.command},
+            ],
+            "ended": None,
             "side": side.value,
-            "pairs": self.pairs if side is Side.CANDIDATE else {},
+            "pairs": dict(session.pairs) if side is Side.CANDIDATE else {},
+            "provenance": environment.provenance(session.command),
             "points": [
                 {
                     "id": trial.planned.point.id,
@@ -89,55 +163,79 @@ class Sweep:
             ],
         }
 
-    def _block(self, block: int) -> None:
-        order = [point for point in self.points if not point.finished]
+    def _block(self) -> None:
+        """Measure one process of every point that lacks this block's."""
+        block = 1 + min(point.done for point in self.points if not point.finished)
+        # Whatever an earlier session measured of this block keeps its place in the order.
+        order = [point for point in self.points if not point.finished or point.done >= block]
         seed = order[0].planned.config.measure.order_seed
         random.Random(f"{seed}:{block}").shuffle(order)  # noqa: S311 - an order, not a secret
         for place, point in enumerate(order, 1):
-            if self.stopped():
+            if self._leaving():
                 return
-            self._process(point, block, place)
+            if not point.finished and point.done < block:
+                self._process(point, block, place)
 
     def _process(self, point: Trial, block: int, place: int) -> None:
+        try:
+            point.begin()
+            rested = cooling.rest(
+                point.planned.config.measure, self._leaving, partial(self._tell, point)
+            )
+            if self._leaving():
+                return
+            begun = time.monotonic()
+            outcome = self._measured(point, block, place)
+            outcome.record["rest"] = rested
+            if outcome.state != "skipped":
+                point.keep(outcome, time.monotonic() - begun)
+        except OSError as error:
+            self._end(point, "failed", _unwritable(error))
+            return
+        except WorkerTimeoutError as error:
+            self._end(point, "timeout", str(error))
+            return
+        if outcome.state != "ok":
+            self._end(point, outcome.state, outcome.reason)
+        else:
+            self._stop_if_due(point)
+
+    def _measured(self, point: Trial, block: int, place: int) -> Outcome:
         settings = point.planned.config.measure
-        if not point.processes:
-            point.started = now()
-            point.before = environment.collect()
-        begun = time.monotonic()
-        outcome = measure.run_process(
+        seconds = stopping.seconds_for_next(settings, done=point.done, spent_s=point.spent_s)
+        left_s = self._budget_left_s()
+        if left_s is not None:
+            seconds = left_s if seconds is None else min(seconds, left_s)
+        return measure.run_process(
             point.job(),
-            index=len(point.processes) + 1,
+            index=point.done + 1,
             block=block,
             order=place,
             epoch_ns=point.started["monotonic_ns"],
-            seconds=stopping.seconds_for_next(
-                settings, done=len(point.processes), spent_s=point.spent_s
-            ),
+            seconds=seconds,
             progress=measure.Progress(
-                lambda phase: self.console.progress(
-                    point.number,
-                    len(self.points),
-                    f"{point.planned.point.name} process {len(point.processes) + 1}",
-                    phase,
-                    self.seconds_left(),
-                ),
-                self.stopped,
+                partial(self._tell, point), self.session.stopped, self.session.worker
             ),
+            deadline_s=None
+            if settings.point_timeout_s is None
+            else settings.point_timeout_s - point.spent_s,
         )
-        point.spent_s += time.monotonic() - begun
-        point.settings = outcome.settings or point.settings
-        point.cut_short |= outcome.cut_short
-        if outcome.state != "skipped":
-            point.processes.append(outcome.record)
-            results.journal_process(point.folder, point.trial_id, outcome.record)
-        if outcome.state != "ok":
-            self._end(point, outcome.state, outcome.reason)
-            return
+
+    def _tell(self, point: Trial, phase: str) -> None:
+        self.console.progress(
+            point.number,
+            len(self.points),
+            f"{point.planned.point.name} process {point.done + 1}",
+            phase,
+            self.seconds_left(),
+        )
+
+    def _stop_if_due(self, point: Trial) -> None:
         planned = point.plan
         point.decide()
-        if point.plan is not planned and point.plan is not None:
+        if point.plan is not None and planned is None:
             self.console.notice(
-                f"{point.planned.point.name}: after {len(point.processes)} processes: "
+                f"{point.planned.point.name}: after {point.done} processes: "
                 f"{point.plan.iterations} iterations in each of about {point.plan.processes} "
                 f"processes, about {duration(point.plan.seconds)} in all"
             )
@@ -150,19 +248,48 @@ class Sweep:
         if state == "ok":
             point.hold_against_reference()
             point.write_audio()
-        document = point.document(self.command)
-        results.write_trial(point.folder, document)
+        document = point.document(self.session.command)
+        try:
+            point.folder.mkdir(parents=True, exist_ok=True)
+            results.write_trial(point.folder, document)
+        except OSError as error:
+            # Shown, but not in a file; what the journal holds, a later session takes up.
+            point.state, point.reason = "failed", _unwritable(error)
+            document = point.document(self.session.command)
         self.console.point(point.number, len(self.points), document)
-        self.documents.append(document)
-        side = point.planned.side
-        results.write_summary(
-            self._folder_of(side),
-            [one for one in self.documents if one["campaign"]["side"] == side.value],
-        )
+        self._parts[point.number] = results.summary_part(document)
+        try:
+            self.write_summary()
+            self.session.point(document)
+        except OSError as error:
+            self.console.notice(f"summary and report: {_unwritable(error)}")
+
+    def write_summary(self) -> None:
+        """Write the summary of the points that ended, in the order planned."""
+        for side in self._sides():
+            numbers = [one.number for one in self.points if one.planned.side is side]
+            parts = [self._parts[number] for number in numbers if number in self._parts]
+            results.write_summary(self._folder_of(side), parts)
+
+    # When to leave
+
+    def _budget_left_s(self) -> float | None:
+        deadline = self.session.deadline
+        return None if deadline is None else deadline - time.monotonic()
+
+    def _leaving(self) -> bool:
+        left_s = self._budget_left_s()
+        return self.session.stopped() or (left_s is not None and left_s <= 0)
+
+    def _why_left(self, point: Trial) -> str:
+        what = f"after {point.done} processes" if point.done else "before it was measured"
+        if self.session.stopped():
+            return f"interrupted {what}"
+        return f"budget={self.session.budget} was used up {what}"
 
     def seconds_left(self) -> float | None:
         """Return the seconds this sweep still needs, judged by the processes already seen."""
-        seen = [p.spent_s / len(p.processes) for p in self.points if p.processes]
+        seen = [p.spent_s / p.done for p in self.points if p.done]
         limits = [
             p.planned.config.measure.time_limit_s / p.planned.config.measure.min_processes
             for p in self.points
@@ -175,22 +302,28 @@ class Sweep:
         for point in self.points:
             if point.finished:
                 continue
-            missing = max(1, point.planned.config.measure.min_processes - len(point.processes))
-            each = point.spent_s / len(point.processes) if point.processes else typical
+            missing = max(1, point.planned.config.measure.min_processes - point.done)
+            each = point.spent_s / point.done if point.done else typical
             left += missing * each
-
-        return left
+        budget_s = self._budget_left_s()
+        return left if budget_s is None else min(left, max(0.0, budget_s))
 
     def status(self) -> ExitStatus:
         """Return the exit status of the sweep as design decides: the gravest that applies."""
         states = [point.state for point in self.points]
         statuses = set()
-        if self.stopped() or "interrupted" in states:
+        if self.session.stopped():
             statuses.add(ExitStatus.INTERRUPTED)
-        if {"failed", "timeout"} & set(states):
+        if {"failed", "timeout", "interrupted"} & set(states):  # interrupted: by the budget
             statuses.add(ExitStatus.POINTS_FAILED)
-        if any(accuracy.failed(document) for document in self.documents):
+        rows = [row for part in self._parts.values() for row in part.rows]
+        if any(row["accuracy"] == accuracy.FAILED for row in rows):
             statuses.add(ExitStatus.ACCURACY_FAILED)
         if all(state == "skipped" for state in states):
             statuses.add(ExitStatus.NOTHING_MEASURED)
         return ExitStatus.worst(statuses)
+
+
+def _unwritable(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    return f"results cannot be written: {error.strerror or error}{where}"

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from harness import accuracy, environment, fitness, reference, results, stopping, wav
+from harness.journal import Journal
 from harness.series import Series
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from harness.measure import Job
+    from harness.journal import Entry
+    from harness.measure import Job, Outcome
     from harness.plan import PlannedPoint
 
 ENDED = ("skipped", "failed", "timeout", "interrupted")
+LOST = "lost"
+"""The stop reason of a point whose machine went away: failed, and taken up by a later session."""
 
 
 def now() -> dict[str, Any]:
@@ -27,14 +34,15 @@ def now() -> dict[str, Any]:
 
 @dataclass
 class Trial:
-    """One point while its sweep runs."""
+    """One point while its sweep runs. What its processes measured is in its journal, not here."""
 
     planned: PlannedPoint
     number: int
     """Its place in the plan, from 1."""
     folder: Path
     trial_id: str = field(default_factory=results.new_trial_id)
-    processes: list[dict[str, Any]] = field(default_factory=list)
+    done: int = 0
+    """Processes kept in the journal."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What the last worker said of itself: effective precision, runtime, device, options."""
     campaign: str | None = None
@@ -50,16 +58,100 @@ class Trial:
     unmet: list[str] | None = None
     """Targets of the profile not met when last looked; None: nobody looked."""
     started: dict[str, Any] = field(default_factory=now)
-    before: dict[str, Any] = field(default_factory=dict)
     wav: dict[str, Any] | None = None
     """The audio files written, and what writing took; None: not asked for."""
     accuracy: dict[str, Any] | None = None
     """How far the outputs are from the reference's; None: nobody looked."""
+    session: int = 0
+    """Number of this session among those that measured the trial, from 1; 0: not begun yet."""
 
     @property
     def finished(self) -> bool:
         """True when no further process will be started."""
         return self.stop_reason is not None or self.state in ENDED
+
+    @property
+    def journal(self) -> Journal:
+        """Where its finished processes are kept."""
+        return Journal(self.folder, self.trial_id)
+
+    @property
+    def processes(self) -> list[dict[str, Any]]:
+        """The processes measured so far, read from the journal."""
+        return [entry["record"] for entry in self.journal.entries()]
+
+    def begin(self) -> None:
+        """Note that this session measures the trial, before its first process here.
+
+        Raises:
+            OSError: the journal cannot be written.
+        """
+        if self.session:
+            return
+        started = now()
+        session = {"started": started, "host": platform.node(), "pid": os.getpid()}
+        if self.journal.path.is_dir():
+            head = self.journal.head()
+            self.started = _same_clock(head, started)
+            head["sessions"].append(session)
+            self.session = len(head["sessions"])
+            self.journal.amend(head)
+            return
+        self.started, self.session = started, 1
+        self.journal.begin(self._head([session]))
+
+    def _head(self, sessions: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {
+            "point_id": self.planned.point.id,
+            "supersedes": None,
+            "started": self.started,
+            "before": environment.collect(),
+            "sessions": sessions,
+            **more,
+        }
+
+    def take_over(self, document: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+        """Start from the whole processes of an earlier document, which this trial supersedes."""
+        self.started = document["started"]
+        earlier = {"supersedes": document["trial_id"]}
+        if document["environment"]["before"]:
+            earlier["before"] = document["environment"]["before"]
+        self.journal.begin(self._head(list(document.get("sessions", ())), **earlier), entries)
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Continue from the journal: count what it holds, but for a process that was cut off."""
+        self.started = self.journal.head()["started"]
+        for entry in list(self.journal.entries()):
+            if entry["state"] == "interrupted":
+                self.journal.remove(entry)
+            else:
+                self._count(entry)
+
+    def keep(self, outcome: Outcome, spent_s: float) -> None:
+        """Put a finished process into the journal.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        entry = {
+            "record": {**outcome.record, "session": self.session},
+            "settings": outcome.settings,
+            "cut_short": outcome.cut_short,
+            "spent_s": spent_s,
+            "state": outcome.state,
+            "reason": outcome.reason,
+        }
+        self.journal.add(entry)
+        self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
+        self.done += 1
+        self.spent_s += entry["spent_s"]
+        self.cut_short |= entry["cut_short"]
+        self.settings = entry["settings"] or self.settings
+        if entry["state"] != "ok":
+            self.state, self.reason = entry["state"], entry["reason"]
 
     def job(self) -> Job:
         """Return what the next process is told."""
@@ -72,7 +164,13 @@ class Trial:
         """Write one WAV per utterance where that was asked for; never inside a timed span."""
         planned, job = self.planned, self.job()
         if planned.config.wav and not self.settings.get("virtual_clock"):
-            self.wav = wav.write(job.golden_file, planned.order(), planned.pipeline.audio, job.slug)
+            try:
+                self.wav = wav.write(
+                    job.golden_file, planned.order(), planned.pipeline.audio, job.slug
+                )
+            except (OSError, KeyError, ValueError) as error:
+                # The times are measured already; they must not be lost with the audio.
+                self.wav = {"files": [], "reason": f"not written: {error}".splitlines()[0]}
 
     def hold_against_reference(self) -> None:
         """Compare the outputs of the first process with the float32 reference's."""
@@ -93,21 +191,27 @@ class Trial:
                 same_draws=planned.same_draws,
             )
 
-    def series(self) -> Series:
-        """Return the steady samples so far."""
-        processes = results.assessed(self._method(), self.processes)
-        return Series({"processes": processes, "stages": [], "method": self._method()})
+    def _series(self, processes: list[dict[str, Any]]) -> Series:
+        """Return the steady samples of processes."""
+        assessed = results.assessed(self._method(), processes)
+        return Series({"processes": assessed, "stages": [], "method": self._method()})
 
     def decide(self) -> None:
         """Say after a process whether the point is finished; plan the rest after the pilot."""
-        settings, done = self.planned.config.measure, len(self.processes)
-        if settings.plan_iters and done == settings.pilot_processes:
-            self.plan = stopping.plan(settings, self.series(), self.spent_s)
+        settings = self.planned.config.measure
+        if settings.plan_iters and self.plan is None and self.done >= settings.pilot_processes:
+            # From the pilot alone, also when a later session looks, so that it plans the same.
+            pilot = list(self.journal.entries())[: settings.pilot_processes]
+            series = self._series([entry["record"] for entry in pilot])
+            spent_s = sum(entry["spent_s"] for entry in pilot)
+            self.plan = stopping.plan(settings, series, spent_s)
         # Looking is not free, and before the fewest processes it could change nothing.
-        looking = done >= settings.min_processes < settings.max_processes
-        self.unmet = stopping.unmet(self.series(), settings, self._items()) if looking else None
+        looking = self.done >= settings.min_processes < settings.max_processes
+        self.unmet = None
+        if looking:
+            self.unmet = stopping.unmet(self._series(self.processes), settings, self._items())
         self.stop_reason = stopping.should_stop(
-            settings, done=done, spent_s=self.spent_s, precise=self.unmet == []
+            settings, done=self.done, spent_s=self.spent_s, precise=self.unmet == []
         )
 
     def _items(self) -> str:
@@ -115,17 +219,25 @@ class Trial:
 
     def _method(self) -> dict[str, Any]:
         settings = self.planned.config.measure
-        return {**asdict(settings), "profile": settings.profile.value}
+        scenario = self.planned.config.scenario
+        return {
+            **asdict(settings),
+            "profile": settings.profile.value,
+            "scenario": {**asdict(scenario), "kind": scenario.kind.value},
+        }
 
     def document(self, command: str) -> dict[str, Any]:
         """Return the result document (docs/result-file.md) of what has been measured."""
         planned, config = self.planned, self.planned.config
         pipeline = planned.pipeline
-        after = environment.collect() if self.processes else {}
+        head = self.journal.head() if self.journal.path.is_dir() else {}
+        processes = self.processes
+        before = head.get("before", {}) if processes else {}
+        after = environment.collect() if processes else {}
         return results.complete(
             {
                 "trial_id": self.trial_id,
-                "supersedes": None,
+                "supersedes": head.get("supersedes"),
                 "campaign": {"id": self.campaign, "side": planned.side.value},
                 "point": {
                     "id": planned.point.id,
@@ -138,6 +250,7 @@ class Trial:
                 "weights": dict(planned.weights),
                 "started": self.started,
                 "ended": now(),
+                "sessions": head.get("sessions", []),
                 "settings": {
                     "requested": {
                         "quant": config.quant.value,
@@ -150,15 +263,15 @@ class Trial:
                 },
                 "models": {name: dict(model) for name, model in planned.models.items()},
                 "environment": {
-                    "before": self.before,
+                    "before": before,
                     "after": after,
-                    "changed": environment.differences(self.before, after) if after else [],
+                    "changed": environment.differences(before, after) if after else [],
                 },
                 "method": {
                     **self._method(),
                     "plan": asdict(self.plan) if self.plan else None,
                     "unmet": self.unmet,
-                    "processes": len(self.processes),
+                    "processes": len(processes),
                     "confidence": 0.95,
                     "cut_short": self.cut_short,
                     "spent_s": self.spent_s,
@@ -175,8 +288,22 @@ class Trial:
                 ],
                 "audio": asdict(pipeline.audio),
                 "parts": planned.parts,
-                "processes": self.processes,
+                "processes": processes,
                 "selfcheck": fitness.quoted(),
                 "provenance": environment.provenance(command),
             }
         )
+
+
+def _same_clock(head: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
+    """Return when a trial started, on the monotonic clock of the machine as it runs now.
+
+    That clock starts anew with every boot; across one, the time of day tells how long ago.
+    """
+    started: dict[str, Any] = dict(head["started"])
+    boot = environment.boot_id()
+    if head["before"].get("os", {}).get("boot_id") != boot:
+        then, here = (datetime.fromisoformat(one["utc"]) for one in (started, session))
+        ago_ns = max(0, int((here - then).total_seconds() * 1e9))
+        started["monotonic_ns"] = session["monotonic_ns"] - ago_ns
+    return started

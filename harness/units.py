@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _DIGITS = 4
 MINUTE_S, HOUR_S = 60, 3600
+_SPAN_S = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": 24 * HOUR_S}
+_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def significant(value: float, digits: int = _DIGITS) -> str:
@@ -50,3 +54,17 @@ def size(count: int) -> str:
         if count >= factor:
             return f"{significant(count / factor)} {unit}"
     return f"{count} B"
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds of `90s`, `30m`, `1h30m`, `2d` or a bare number; None if it is none."""
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+|\d+(\.\d+)?", text):
+        return None
+    parts = re.findall(r"([\d.]+)([smhd]?)", text)
+    return sum(float(number) * _SPAN_S[unit or "s"] for number, unit in parts) or None
+
+
+def parse_size(text: str) -> int | None:
+    """Return the bytes of `500M`, `20G`, `1.5GiB` or a bare number; None if it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.lower())
+    return int(float(match[1]) * _BYTES[match[2]]) if match else None

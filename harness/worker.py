@@ -24,6 +24,7 @@ GREETING_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 20.0
 CHUNK_BYTES = 1 << 16
 LONGEST_ANSWER_BYTES = 1 << 28
+LAST_WORDS_BYTES = 1 << 12
 
 # The worker must be ours even where the working folder or the interpreter has a package of the
 # same name, and must not see this interpreter's packages when it is another one: so the package
@@ -80,13 +81,17 @@ class Worker:
         """
         self._buffer = b""
         self._last_id = 0
+        self.deadline: float | None = None
+        """On the monotonic clock: no answer is waited for beyond it, whatever a request allows."""
         self._log = log
+        self._log_start = 0
         started = time.monotonic_ns()
         try:
             with contextlib.ExitStack() as stack:
                 errors: Any = subprocess.DEVNULL
                 if log is not None:
                     errors = stack.enter_context(log.open("ab"))
+                    self._log_start = errors.tell()
                 self._process = subprocess.Popen(
                     command(interpreter),
                     stdin=subprocess.PIPE,
@@ -158,7 +163,10 @@ class Worker:
         raise WorkerError(message, kind=kind)
 
     def _answer(self, timeout_s: float, what: str) -> dict[str, Any]:
-        line = self._line(time.monotonic() + timeout_s, timeout_s, what)
+        begun = time.monotonic()
+        if self.deadline is not None:
+            timeout_s = max(0.0, min(timeout_s, self.deadline - begun))
+        line = self._line(begun + timeout_s, timeout_s, what)
         try:
             answer = json.loads(line)
         except ValueError:
@@ -179,7 +187,7 @@ class Worker:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([descriptor], [], [], left)[0]:
                 self.kill()
-                raise WorkerTimeoutError(f"{what}: no answer within {timeout_s:g} s; killed")
+                raise WorkerTimeoutError(f"{what}: no answer within {timeout_s:.3g} s; killed")
             chunk = os.read(descriptor, CHUNK_BYTES)
             if not chunk:
                 raise self._crash(what)
@@ -197,6 +205,8 @@ class Worker:
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"signal {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                how += " (the system does that when memory runs out)"
         last = self._last_words()
         return WorkerCrashError(f"{what}: the worker ended with {how}{last}")
 
@@ -204,7 +214,10 @@ class Worker:
         if self._log is None:
             return ""
         try:
-            text = self._log.read_text(errors="replace").strip()
+            with self._log.open("rb") as stream:
+                end = stream.seek(0, os.SEEK_END)
+                stream.seek(max(self._log_start, end - LAST_WORDS_BYTES))
+                text = stream.read().decode(errors="replace").strip()
         except OSError:
             return ""
         lines = [line for line in text.splitlines() if not line.startswith("# ")]  # our heading
@@ -234,5 +247,8 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:
+            self.kill()  # the user wants to leave now

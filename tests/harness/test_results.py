@@ -14,6 +14,7 @@ import pytest
 
 from harness import results
 from harness.errors import ResultFileError
+from harness.journal import Journal
 from tests.make_trials import LABEL, MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def test_a_crash_while_writing_leaves_no_file(
 
 
 def test_the_journal_goes_when_the_trial_is_whole(trial: dict[str, Any], tmp_path: Path) -> None:
-    results.journal_process(tmp_path, trial["trial_id"], trial["processes"][0])
-    (part,) = tmp_path.glob("*.parts/*.json")
-    assert json.loads(part.read_bytes()) == trial["processes"][0]
+    journal = Journal(tmp_path, trial["trial_id"])
+    journal.begin({}, [{"record": trial["processes"][0]}])
+    assert [one["record"] for one in journal.entries()] == trial["processes"][:1]
     results.write_trial(tmp_path, trial)
     assert not list(tmp_path.glob("*.parts"))
 

@@ -1,0 +1,198 @@
+"""A metric of a point over any number of sweeps: one query over their files, no index, no server.
+
+Every call reads `summary.csv` and `sweep.json` of the folders again, so nothing has to be kept in
+step and nothing can be out of date.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import folder as folders
+from harness.comparison import MINIMUM_EFFECT, OCCASION_SD
+from harness.errors import UsageError
+from harness.metrics import METRICS
+from harness.results import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+INTERVALS = {
+    "mean": ("mean_lo_s", "mean_hi_s"),
+    "items_per_s": ("items_per_s_lo", "items_per_s_hi"),
+}
+LEAST_SEGMENT = 3
+"""Occasions of one level: fewer are outliers, not a level."""
+PENALTY = 6.0
+"""Of a change point, in units of ln n and of squared deviations."""
+SUCCESSIVE = 0.6745 * math.sqrt(2)
+"""Median absolute difference of neighbours to standard deviation, for normal values."""
+QUERY = """
+WITH figures AS (
+    SELECT *, parse_dirpath(filename) AS folder
+    FROM read_csv($tables, filename = true, union_by_name = true, all_varchar = true)
+), sweeps AS (
+    SELECT parse_dirpath(filename) AS folder,
+           provenance ->> '$.git.commit' AS commit_id,
+           coalesce(conditions ->> '$.host', 'unknown') AS host
+    FROM read_json($plans, filename = true, format = 'unstructured',
+                   columns = {provenance: 'JSON', conditions: 'JSON'})
+)
+SELECT point_id, point, host, commit_id, folder, weights, trial_id,
+       strptime(trial_id[:15], '%Y%m%dT%H%M%S') AS moment,
+       TRY_CAST("{column}" AS DOUBLE) AS value,
+       {low} AS low, {high} AS high
+FROM figures JOIN sweeps USING (folder)
+WHERE subject = $subject AND status = 'ok' AND value IS NOT NULL
+  AND (point_id = $point OR contains(point, $point))
+ORDER BY point, point_id, moment, trial_id
+"""
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """One trial of a point."""
+
+    at: str
+    """UTC, to the second."""
+    value: float
+    low: float | None
+    high: float | None
+    host: str
+    commit: str | None
+    sweep: str
+    weights: str
+    change: float | None = None
+    """At the first occasion of a new level: its relative difference to the level before."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The occasions of one point, oldest first."""
+
+    point_id: str
+    name: str
+    metric: str
+    unit: str
+    better: str
+    occasions: Sequence[Occasion]
+
+
+def column_of(metric: str) -> tuple[str, str]:
+    """Return the subject and the column of summary.csv that a metric such as `latency.p99` names.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    subject, _, statistic = metric.rpartition(".")
+    for column in (f"{statistic}_s", statistic):
+        if subject and column in COLUMNS and statistic in {one.id for one in METRICS}:
+            return subject, column
+    known = [one.id for one in METRICS if {one.id, f"{one.id}_s"} & set(COLUMNS)]
+    raise UsageError(
+        f"history: metric={metric}: write SUBJECT.STATISTIC, such as latency.mean or decoder.p99; "
+        f"statistics: {', '.join(known)}"
+    )
+
+
+def trends(places: Sequence[Path], *, metric: str, point: str = "") -> list[Trend]:
+    """Return the trend of every point, from the folders of sweeps below `places`.
+
+    Args:
+        places: sweeps' folders, or folders that hold such.
+        metric: as a summary's keys name it.
+        point: a point's id, or a part of its name; empty for all.
+
+    Raises:
+        UsageError: no sweep is there, the metric is unknown, or duckdb is not installed.
+    """
+    subject, column = column_of(metric)
+    statistic = metric.rpartition(".")[2]
+    found = [folder for place in places for folder in _sweeps(place)]
+    tables = [folder / "summary.csv" for folder in found if (folder / "summary.csv").is_file()]
+    if not tables:
+        raise UsageError(f"history: no sweep with results in {', '.join(map(str, places))}")
+    low, high = (f'TRY_CAST("{one}" AS DOUBLE)' for one in INTERVALS.get(statistic, ("", "")))
+    if statistic not in INTERVALS:
+        low = high = "CAST(NULL AS DOUBLE)"
+    query = QUERY.replace("{column}", column).replace("{low}", low).replace("{high}", high)
+    rows = _duckdb(
+        query,
+        tables=[str(one) for one in tables],
+        plans=[str(one.parent / folders.SWEEP_FILE) for one in tables],
+        subject=subject,
+        point=point,
+    )
+    described = next(one for one in METRICS if one.id == statistic)
+    grouped: dict[tuple[str, str], list[Occasion]] = {}
+    for point_id, name, host, commit, sweep, weights, _, at, value, lo, hi in rows:
+        grouped.setdefault((point_id, name), []).append(
+            Occasion(at.strftime("%Y-%m-%dT%H:%M:%SZ"), value, lo, hi, host, commit, sweep, weights)
+        )
+    return [
+        Trend(point_id, name, metric, described.unit, described.better, _changes(occasions))
+        for (point_id, name), occasions in grouped.items()
+    ]
+
+
+def _sweeps(place: Path) -> Iterator[Path]:
+    if folders.facts(place):
+        yield place
+    else:
+        for path in sorted(place.rglob(folders.SWEEP_FILE)):
+            if folders.facts(path.parent):
+                yield path.parent
+
+
+def _duckdb(query: str, **arguments: object) -> list[tuple[Any, ...]]:
+    try:
+        import duckdb  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise UsageError("history needs duckdb: pip install 'tts-harness[history]'") from error
+    with duckdb.connect() as connection:
+        return connection.execute(query, arguments).fetchall()
+
+
+def _changes(occasions: Sequence[Occasion]) -> list[Occasion]:
+    """Mark where a new level begins, for each host by itself: hosts are not comparable."""
+    marked = list(occasions)
+    for host in dict.fromkeys(one.host for one in occasions):
+        places = [place for place, one in enumerate(occasions) if one.host == host]
+        values = np.array([occasions[place].value for place in places])
+        for start, change in change_points(values):
+            marked[places[start]] = replace(marked[places[start]], change=change)
+    return marked
+
+
+def change_points(values: NDArray[np.float64]) -> list[tuple[int, float]]:
+    """Return where levels of a series begin anew, each with its relative difference.
+
+    PELT with squared error on the logarithm, in units of the spread between neighbours but at least
+    the spread two occasions are assumed to have; differences below the minimum effect are not
+    changes (measurement method, section 8).
+    """
+    n = len(values)
+    if n < 2 * LEAST_SEGMENT or not (values > 0).all():
+        return []
+    import ruptures  # noqa: PLC0415 - slow to import
+
+    logs = np.log(values)
+    scale = max(float(np.median(np.abs(np.diff(logs)))) / SUCCESSIVE, OCCASION_SD)
+    search = ruptures.KernelCPD(kernel="linear", min_size=LEAST_SEGMENT)
+    ends = search.fit(logs / scale).predict(pen=PENALTY * math.log(n))
+    starts = [0, *ends[:-1]]
+    means = [float(logs[start:end].mean()) for start, end in zip(starts, ends, strict=True)]
+    differences = [math.expm1(new - old) for old, new in pairwise(means)]
+    return [
+        (start, difference)
+        for start, difference in zip(starts[1:], differences, strict=True)
+        if abs(difference) >= MINIMUM_EFFECT
+    ]

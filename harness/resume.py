@@ -1,0 +1,226 @@
+"""Takes up a sweep that ended too early: which one, whether it may, and what of it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import secrets
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness import environment, journal, results
+from harness import folder as folders
+from harness.errors import ResultFileError, UsageError
+from harness.trial import LOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from harness.plan import PlannedPoint
+    from harness.trial import Trial
+
+    Notify = Callable[[str], None]
+
+TAKEN_UP = ("interrupted", LOST)
+RETRIED = ("failed", "timeout")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What makes two commands the same: the points with their method, and what they run on."""
+
+    key: str
+    conditions: Mapping[str, Any]
+    rounds: int = 1
+    """How often the whole sweep is measured, each time into a folder of its own."""
+    retry: bool = False
+    """Failed points are measured again."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one round of a sweep goes: a folder to continue, or None for a new one."""
+
+    folder: Path | None
+    number: int
+    """Of the round, from 1."""
+    group: str
+    """What the rounds of one command share."""
+
+
+def asked(points: Sequence[PlannedPoint], *, rounds: int, retry: bool) -> Asked:
+    """Return what is asked for, in terms that a folder can be held against."""
+    return Asked(
+        results.point_id(
+            {
+                "points": [
+                    {
+                        "id": one.point.id,
+                        "side": one.side.value,
+                        "method": asdict(one.config.measure),
+                    }
+                    for one in points
+                ],
+                "rounds": rounds,
+            }
+        ),
+        conditions(points),
+        rounds,
+        retry,
+    )
+
+
+def conditions(points: Sequence[PlannedPoint]) -> dict[str, str]:
+    """Return what the point's id does not hold and a result rests on all the same."""
+    found = {"host": platform.node(), **environment.versions()}
+    for one in points:
+        runtime, device = one.probe.get("runtime") or {}, one.probe.get("device") or {}
+        name = one.config.backend["name"]
+        found[f"device {','.join(one.config.devices)} of {name}"] = str(device.get("name"))
+        found[f"runtime of {name}"] = f"{runtime.get('name')} {runtime.get('version')}"
+    return found
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what is not the same, each as `name: then -> now`."""
+    return [
+        f"{key}: {was.get(key, 'unknown')} -> {now.get(key, 'unknown')}"
+        for key in dict.fromkeys([*was, *now])
+        if was.get(key) != now.get(key)
+    ]
+
+
+def unfinished(facts: Mapping[str, Any], *, retry: bool) -> bool:
+    """Return whether a sweep's last session left points to measure."""
+    if facts.get("ended") is None:
+        return True
+    wanted = {*TAKEN_UP, *(RETRIED if retry else ())}
+    return bool(wanted & set(facts["ended"]["states"].values()))
+
+
+def automatic(outputs: Path, what: Asked, notify: Notify) -> Place:
+    """Return where the same command left off, or a new place.
+
+    What was measured on another machine or with other versions is left as it is, and named.
+    """
+    for folder in reversed(folders.sweeps(outputs)):
+        facts = folders.facts(folder)
+        if facts.get("key") != what.key or folders.is_held(folder):
+            continue
+        other = differences(facts["conditions"], what.conditions)
+        repeat = facts["repeat"]
+        if unfinished(facts, retry=what.retry):
+            if not other:
+                return Place(folder, repeat["number"], repeat["group"])
+            notify(f"{folder} is not continued ({'; '.join(other)}): measured anew")
+        elif repeat["number"] < what.rounds and not other:
+            return Place(None, repeat["number"] + 1, repeat["group"])
+        break
+    return anew()
+
+
+def anew() -> Place:
+    """Return a new place for the first round."""
+    return Place(None, 1, secrets.token_hex(4))
+
+
+def named(folder: Path, what: Asked) -> Place:
+    """Return the folder the user named, if it holds this very sweep.
+
+    Raises:
+        UsageError: it holds no sweep, another one, or one measured under other conditions.
+    """
+    facts = folders.facts(folder)
+    if not facts:
+        raise UsageError(f"resume={folder}: not a sweep's folder (there is no sweep.json of ours)")
+    if facts.get("key") != what.key:
+        raise UsageError(
+            f"resume={folder}: holds another sweep: its points, models or method differ; give "
+            f"resume={folder} alone to continue it as it was, or leave resume out"
+        )
+    other = differences(facts["conditions"], what.conditions)
+    if other:
+        raise UsageError(
+            f"resume={folder}: cannot be continued here ({'; '.join(other)}); leave resume out to "
+            "measure anew"
+        )
+    return Place(folder, facts["repeat"]["number"], facts["repeat"]["group"])
+
+
+def progress(folder: Path | None, *, retry: bool) -> tuple[str | None, int]:
+    """Return the state of a point that is finished, else None and its whole processes; read only.
+
+    Args:
+        folder: the point's folder, None when there is no sweep to continue.
+        retry: failed points count as unfinished.
+    """
+    if folder is None or not folder.is_dir():
+        return None, 0
+    document = _latest(folder)
+    if document is not None and not _again(document, retry=retry):
+        return document["status"]["state"], 0
+    parts = [len(list(path.glob("[0-9]*.json"))) for path in folder.glob("*.parts")]
+    return None, max([*parts, len(_whole(document)) if document else 0])
+
+
+def _again(document: Mapping[str, Any], *, retry: bool) -> bool:
+    ended = {document["status"]["state"], document["method"]["stop_reason"]}
+    return bool(ended & {*TAKEN_UP, *(RETRIED if retry else ())})
+
+
+def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
+    """Take up what earlier sessions left in a point's folder.
+
+    Returns:
+        The point's document when it is finished and nothing is left to do.
+    """
+    document = _latest(trial.folder)
+    for one in journal.found(trial.folder):
+        if list(trial.folder.glob(f"{one.trial_id}.json*")):
+            one.drop()  # killed between writing the result and removing what it was made of
+            continue
+        trial.trial_id = one.trial_id
+        trial.take_up()
+        return None
+    if document is None:
+        return None
+    state, stopped = document["status"]["state"], document["method"]["stop_reason"]
+    if not _again(document, retry=retry) and (state != "skipped" or trial.planned.skip):
+        trial.state, trial.reason = state, document["status"]["reason"]
+        trial.stop_reason = stopped or "aborted"
+        trial.done, trial.spent_s = len(document["processes"]), document["method"]["spent_s"]
+        return document
+    trial.take_over(document, _whole(document))
+    return None
+
+
+def _latest(folder: Path) -> dict[str, Any] | None:
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json*")):
+        with contextlib.suppress(ResultFileError):
+            document = results.load_trial(path)
+            found[document["trial_id"]] = document
+    superseded = {one["supersedes"] for one in found.values()}
+    last = [one for key, one in found.items() if key not in superseded]
+    return last[-1] if last else None
+
+
+def _whole(document: Mapping[str, Any]) -> list[journal.Entry]:
+    """Return the processes of a document that ended in good order, as a journal holds them."""
+    whole = [
+        one for one in document["processes"] if "error" not in one and "interrupted" not in one
+    ]
+    settings = {key: one for key, one in document["settings"].items() if key != "requested"}
+    each_s = document["method"]["spent_s"] / max(1, len(document["processes"]))
+    return [
+        {
+            "record": {**one, "index": index},
+            "settings": settings,
+            "cut_short": document["method"]["cut_short"],
+            "spent_s": each_s,
+            "state": "ok",
+            "reason": None,
+        }
+        for index, one in enumerate(whole, 1)
+    ]
