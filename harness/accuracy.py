@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DB_PER_NEPER = 20.0 / math.log(10.0)
 """A mel value is the natural logarithm of an amplitude."""
+FAILED = "failed"
+"""State of a record whose outputs are too far from the reference's."""
 WINDOW, HOP = 1024, 256
 FLOOR = 1e-5
 """Magnitudes below this share of the reference's largest (-100 dB) count as equal."""
@@ -154,7 +156,7 @@ def judged(
             "passed": value is None or limit is None or value <= limit,
             "would_pass": None if value is None else _up(value, one.digits),
         }
-    state = "passed" if all(one["passed"] for one in figures.values()) else "failed"
+    state = "passed" if all(one["passed"] for one in figures.values()) else FAILED
     return {"state": state, "reason": None, "figures": figures}
 
 
@@ -171,7 +173,7 @@ def not_checked(reason: str) -> dict[str, Any]:
 
 def failed(document: Mapping[str, Any]) -> bool:
     """Return whether a result's outputs were too far from the reference's."""
-    return (document.get("accuracy") or {}).get("state") == "failed"
+    return (document.get("accuracy") or {}).get("state") == FAILED
 
 
 def lines(record: Mapping[str, Any], quant: str) -> Iterator[str]:

@@ -264,6 +264,10 @@ def _facts(sweep: SweepView) -> list[Fact]:
         found.append(
             facts.Fact("Profile", f"{', '.join(profiles)}: {span} fresh processes per point")
         )
+    labels = (str((point.document.get("weights") or {}).get("label")) for point in sweep.measured)
+    trained = not any(point.synthetic for point in sweep.measured)
+    if trained and (said := "; ".join(dict.fromkeys(labels))):
+        found.append(facts.Fact("Weights", plain(said)))
     return found
 
 

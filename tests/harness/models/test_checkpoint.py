@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import random
 import subprocess
@@ -390,3 +391,33 @@ def test_a_refused_checkpoint_leaves_nothing_behind(pair: Path) -> None:
     done = export("checkpoint=tacotron2.pt,waveglow.pt", "model=tiny", cwd=pair)
     assert done.returncode == 2
     assert not (pair / "models").exists()
+
+
+@pytest.mark.slow
+def test_a_full_size_pair_goes_through_export_sweep_and_report(tmp_path: Path) -> None:
+    acoustic = network("tacotron2", FULL)
+    torch.nn.init.constant_(acoustic.decoder.gate_layer.linear_layer.bias, -9.0)
+    for name, module in (
+        ("tacotron2.pt", acoustic),
+        ("waveglow.pt", normed(network("waveglow", FULL), "old")),
+    ):
+        saved(tmp_path / name, {"epoch": 1, "config": {}, "state_dict": module.state_dict()})
+    done = export("checkpoint=tacotron2.pt,waveglow.pt", "max_steps=40", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "models_dir=models", "waveglow=true", "il=4", "wav=true",
+         "num_iters=1", "warmup_iters=0", "measure.min_processes=1", "measure.max_processes=1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (tmp_path / "outputs").iterdir()
+    label = "checkpoint tacotron2.pt; checkpoint waveglow.pt"
+    assert label in done.stdout
+    page = (folder / "report.html").read_text().replace("<wbr>", "")
+    assert label in page
+    (path,) = folder.glob("points/*/*.json")
+    document = json.loads(path.read_text())
+    assert document["weights"] == {"kind": "checkpoint", "seed": None, "label": label}
+    assert document["accuracy"]["state"] == "passed"
+    assert "ran into its limit of 40 steps" in str(document["warnings"])
+    assert len(document["wav"]["files"]) == 1
