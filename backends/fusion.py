@@ -8,19 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
 
-from backends.graphs import Graph, attribute, bodies
+from backends.graphs import Graph, attribute, bodies, make
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Counts = Dict[str, int]
-
-
-def _node(kind: str, inputs: Any, outputs: Any, **attributes: Any) -> Any:
-    from onnx import helper
-
-    outputs = [outputs] if isinstance(outputs, str) else list(outputs)
-    return helper.make_node(kind, list(inputs), outputs, name=outputs[0] + "/node", **attributes)
 
 
 def _axes(graph: Graph, node: Any) -> List[int]:
@@ -68,21 +61,21 @@ def _lstm_step(graph: Graph, node: Any, plain: List[Any]) -> int:
     graph.replace(
         [node, *squeezes],
         [
-            _node("Concat", [x, h], n["xh"], axis=1),
-            _node(
+            make("Concat", [x, h], n["xh"], axis=1),
+            make(
                 "Gemm",
                 [n["xh"], graph.weight("gates", weights), graph.weight("gates_bias", bias)],
                 n["z"],
             ),
-            _node("Split", [n["z"]], [n["iof"], n["g"]], axis=1, split=[3 * size, size]),
-            _node("Sigmoid", [n["iof"]], n["s"]),
-            _node("Tanh", [n["g"]], n["t"]),
-            _node("Split", [n["s"]], [n["i"], n["o"], n["f"]], axis=1, split=[size] * 3),
-            _node("Mul", [n["f"], c], n["fc"]),
-            _node("Mul", [n["i"], n["t"]], n["ig"]),
-            _node("Add", [n["fc"], n["ig"]], cell),
-            _node("Tanh", [cell], n["tc"]),
-            _node("Mul", [n["o"], n["tc"]], hidden),
+            make("Split", [n["z"]], [n["iof"], n["g"]], axis=1, split=[3 * size, size]),
+            make("Sigmoid", [n["iof"]], n["s"]),
+            make("Tanh", [n["g"]], n["t"]),
+            make("Split", [n["s"]], [n["i"], n["o"], n["f"]], axis=1, split=[size] * 3),
+            make("Mul", [n["f"], c], n["fc"]),
+            make("Mul", [n["i"], n["t"]], n["ig"]),
+            make("Add", [n["fc"], n["ig"]], cell),
+            make("Tanh", [cell], n["tc"]),
+            make("Mul", [n["o"], n["tc"]], hidden),
         ],
     )
     return 1
@@ -98,7 +91,7 @@ def joined_concats(graph: Graph) -> int:
             same = inner is not None and attribute(inner, "axis") == attribute(node, "axis")
             parts += list(inner.input) if same else [name]
         if len(parts) > len(node.input):
-            joined = _node("Concat", parts, node.output[0], axis=attribute(node, "axis"))
+            joined = make("Concat", parts, node.output[0], axis=attribute(node, "axis"))
             graph.replace([node], [joined])
             done += 1
     return done
@@ -123,12 +116,12 @@ def shared_dense(graph: Graph) -> int:
             graph.replace(
                 [first, second],
                 [
-                    _node(
+                    make(
                         "Gemm",
                         [first.input[0], graph.weight("dense", weight), graph.weight("bias", bias)],
                         both,
                     ),
-                    _node("Split", [both], [first.output[0], second.output[0]], axis=1,
+                    make("Split", [both], [first.output[0], second.output[0]], axis=1,
                           split=widths),
                 ],
             )  # fmt: skip
@@ -208,19 +201,19 @@ def _location(graph: Graph, tanh: Any) -> int:
     query = graph.makers[queries[0]]
     folded = np.einsum("fck,fa->ack", kernel.astype(np.float64), weight).astype(np.float32)
     n = {key: graph.name(key) for key in ("loc", "q", "qm", "all", "tanh", "e", "memory")}
-    turn = _node("Transpose", rest, n["memory"], perm=[0, 2, 1])
+    turn = make("Transpose", rest, n["memory"], perm=[0, 2, 1])
     invariant = graph.is_invariant(rest[0])
-    folded_conv = _node("Conv", [conv.input[0], graph.weight("location", folded)], n["loc"])
+    folded_conv = make("Conv", [conv.input[0], graph.weight("location", folded)], n["loc"])
     folded_conv.attribute.extend(conv.attribute)
     new = [
         *([] if invariant else [turn]),
         folded_conv,
-        _node("Unsqueeze", [query.input[0]], n["q"], axes=[2]),
-        _node("Add", [n["memory"], n["q"]], n["qm"]),
-        _node("Add", [n["loc"], n["qm"]], n["all"]),
-        _node("Tanh", [n["all"]], n["tanh"]),
-        _node("MatMul", [graph.weight("v", v.T), n["tanh"]], n["e"]),
-        _node("Squeeze", [n["e"]], squeeze.output[0], axes=[1]),
+        make("Unsqueeze", [query.input[0]], n["q"], axes=[2]),
+        make("Add", [n["memory"], n["q"]], n["qm"]),
+        make("Add", [n["loc"], n["qm"]], n["all"]),
+        make("Tanh", [n["all"]], n["tanh"]),
+        make("MatMul", [graph.weight("v", v.T), n["tanh"]], n["e"]),
+        make("Squeeze", [n["e"]], squeeze.output[0], axes=[1]),
     ]
     graph.replace([*chain, *nodes, tanh, dense, squeeze], new)
     if invariant:
@@ -255,9 +248,9 @@ def dropout(graph: Graph) -> int:
         graph.replace(
             [dense, relu, masked, scaled],
             [
-                _node("MatMul", [dense.input[0], graph.weight("scaled", weight * scale)], x),
-                _node("Relu", [x], kept),
-                _node("Where", [negated.input[0], zero, kept], scaled.output[0]),
+                make("MatMul", [dense.input[0], graph.weight("scaled", weight * scale)], x),
+                make("Relu", [x], kept),
+                make("Where", [negated.input[0], zero, kept], scaled.output[0]),
             ],
         )
         done += 1

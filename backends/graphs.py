@@ -143,6 +143,15 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     return default
 
 
+def make(kind: str, inputs: Sequence[str], outputs: Any, **attributes: Any) -> Any:
+    """Return a new node, named after its first output."""
+    from onnx import helper
+
+    outputs = [outputs] if isinstance(outputs, str) else list(outputs)
+    name = next(filter(None, outputs)) + "/node"
+    return helper.make_node(kind, list(inputs), outputs, name=name, **attributes)
+
+
 def bodies(graph: Graph) -> Iterator[Tuple[Any, Any]]:
     """Yield (node, body) of every Loop of a graph."""
     for node in graph.of("Loop"):
