@@ -6,14 +6,16 @@ too; where it does not find the shape, the graph stays as it is. What was found 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
-from backends.graphs import Graph, attribute, bodies, make
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from backends.graphs import Graph, attribute, bodies, given, make
 
 Counts = Dict[str, int]
+
+CHAIN = ("Relu", "Mul")
+"""What stands between a layer of the prenet and its dropout."""
+HALF = 0.5
+"""The mantissa of a positive power of two."""
 
 
 def _axes(graph: Graph, node: Any) -> List[int]:
@@ -32,8 +34,8 @@ def lstm_steps(graph: Graph) -> int:
     """
     done = 0
     for node in graph.of("LSTM"):
-        plain = [graph.maker(node.input[i], "Unsqueeze") for i in (0, 5, 6) if i < len(node.input)]
-        if len(plain) < 3 or not all(one and _axes(graph, one) == [0] for one in plain):
+        plain = [graph.maker(given(node, place), "Unsqueeze") for place in (0, 5, 6)]
+        if not all(one and _axes(graph, one) == [0] for one in plain):
             continue
         done += _lstm_step(graph, node, plain)
     return done
@@ -42,14 +44,14 @@ def lstm_steps(graph: Graph) -> int:
 def _lstm_step(graph: Graph, node: Any, plain: List[Any]) -> int:
     import numpy as np
 
-    extras = [name for i, name in enumerate(node.input) if name and i in (4, 7)]
+    extras = given(node, 4) or given(node, 7)  # lengths, peepholes
     special = {one.name for one in node.attribute} - {"hidden_size", "direction", "layout"}
-    w, r, b = (graph.array(node.input[i]) for i in (1, 2, 3))
-    outputs = [*node.output, "", "", ""][:3]
-    if extras or special or outputs[0] or b is None or w is None or r is None or len(w) != 1:
+    w, r, b = (graph.array(given(node, place)) for place in (1, 2, 3))
+    every, *last = [*node.output, "", "", ""][:3]
+    if extras or special or every or b is None or w is None or r is None or len(w) != 1:
         return 0
-    squeezes = [graph.reader(name, "Squeeze") if name else None for name in outputs[1:]]
-    if not all(one and _axes(graph, one) == [0] for one in squeezes):
+    squeezes = [one for one in (graph.reader(name, "Squeeze") for name in last) if one]
+    if [_axes(graph, one) for one in squeezes] != [[0], [0]]:
         return 0
     hidden, cell = (one.output[0] for one in squeezes)
     x, h, c = (one.input[0] for one in plain)
@@ -132,11 +134,11 @@ def shared_dense(graph: Graph) -> int:
 
 def _dense(graph: Graph, node: Any) -> Any:
     """Return (weight (in, out), bias (out,)) of a plain dense layer, else None."""
-    if len(node.input) != 3 or attribute(node, "transA", 0):
+    if attribute(node, "transA", 0):
         return None
     if attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "beta", 1.0) != 1.0:
         return None
-    weight, bias = graph.array(node.input[1]), graph.array(node.input[2])
+    weight, bias = (graph.array(given(node, place)) for place in (1, 2))
     if weight is None or bias is None:
         return None
     weight = weight.T if attribute(node, "transB", 0) else weight
@@ -170,8 +172,8 @@ def _located(graph: Graph, name: str) -> Any:
     if turned is None or list(attribute(turned, "perm", [])) != [0, 2, 1]:
         return None
     conv = graph.maker(turned.input[0], "Conv")
-    kernel = None if conv is None else graph.array(conv.input[1])
-    if kernel is None or kernel.ndim != 3 or len(conv.input) > 2:
+    kernel = None if conv is None else graph.array(conv.input[1], rank=3)
+    if kernel is None or given(conv, 2):
         return None
     return conv, weight, kernel, [dense, turned, conv]
 
@@ -186,16 +188,15 @@ def _location(graph: Graph, tanh: Any) -> int:
     queries = [
         leaf
         for leaf in leaves
-        if graph.maker(leaf, "Unsqueeze") is not None
-        and _axes(graph, graph.makers[leaf]) == [1]
+        if graph.maker(leaf, "Unsqueeze") is not None and _axes(graph, graph.makers[leaf]) == [1]
     ]
     rest = [leaf for leaf in leaves if leaf not in queries and leaf not in [h[0] for h in hits]]
     dense = graph.reader(tanh.output[0], "MatMul")
-    v = None if dense is None else graph.array(dense.input[1])
+    v = None if dense is None else graph.array(dense.input[1], rank=2)
     squeeze = None if dense is None else graph.reader(dense.output[0], "Squeeze")
     if not (len(hits) == len(queries) == len(rest) == 1) or v is None or squeeze is None:
         return 0
-    if v.ndim != 2 or v.shape[1] != 1 or _axes(graph, squeeze) not in ([2], [-1]):
+    if v.shape[1] != 1 or _axes(graph, squeeze) not in ([2], [-1]):
         return 0
     conv, weight, kernel, chain = hits[0][1]
     query = graph.makers[queries[0]]
@@ -232,16 +233,15 @@ def dropout(graph: Graph) -> int:
     for scaled in graph.of("Mul"):
         scale = graph.array(scaled.input[1])
         masked = graph.maker(scaled.input[0], "Mul")
-        if scale is None or scale.size != 1 or np.frexp(scale)[0] != 0.5 or masked is None:
+        if masked is None or not _is_power_of_two(scale):
             continue
         cast = graph.maker(masked.input[1], "Cast")
         negated = None if cast is None else graph.maker(cast.input[0], "Not")
         relu = graph.maker(masked.input[0], "Relu")
         dense = None if relu is None else graph.maker(relu.input[0], "MatMul")
         weight = None if dense is None else graph.array(dense.input[1])
-        chain = [relu, dense]
-        alone = all(one and len(graph.readers[one.output[0]]) == 1 for one in [*chain, masked])
-        if weight is None or negated is None or not alone:
+        alone = all(one and graph.reader(one.output[0], *CHAIN) for one in (relu, dense, masked))
+        if dense is None or weight is None or negated is None or not alone:
             continue
         x, kept = graph.name("x"), graph.name("kept")
         zero = graph.weight("zero", np.zeros((), np.float32))
@@ -255,6 +255,12 @@ def dropout(graph: Graph) -> int:
         )
         done += 1
     return done
+
+
+def _is_power_of_two(scale: Any) -> bool:
+    import numpy as np
+
+    return scale is not None and scale.size == 1 and float(np.frexp(scale)[0].item()) == HALF
 
 
 def unread_scans(graph: Graph) -> int:
@@ -299,13 +305,3 @@ def fused(model: Any) -> Counts:
             counts[name] = counts.get(name, 0) + rewrite(one)
         one.finish()
     return {name: count for name, count in counts.items() if count}
-
-
-def write(source: Path, target: Path) -> Counts:
-    """Write the fused form of a model file."""
-    import onnx
-
-    model = onnx.load(str(source))
-    counts = fused(model)
-    onnx.save(model, str(target))
-    return counts

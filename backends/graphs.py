@@ -6,7 +6,7 @@ kept, so that nodes that draw random numbers, seeded by their place, stay where 
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 
 class Graph:
@@ -38,8 +38,12 @@ class Graph:
 
     # Looking
 
-    def array(self, name: str) -> Any:
-        """Return a constant as a numpy array, or None."""
+    def array(self, name: str, rank: Optional[int] = None) -> Any:
+        """Return a constant of so many axes as a numpy array, or None: it is not one."""
+        found = self._array(name)
+        return None if found is None or rank not in (None, found.ndim) else found
+
+    def _array(self, name: str) -> Any:
         from onnx import numpy_helper
 
         if name in self._arrays:
@@ -50,7 +54,7 @@ class Graph:
             found = attribute(maker, "value")
         if found is None:
             made_here = maker is not None or any(one.name == name for one in self.proto.input)
-            return None if made_here or self.outer is None else self.outer.array(name)
+            return None if made_here or self.outer is None else self.outer._array(name)  # noqa: SLF001
         self._arrays[name] = numpy_helper.to_array(found)
         return self._arrays[name]
 
@@ -143,6 +147,12 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     return default
 
 
+def given(node: Any, place: int) -> str:
+    """Return the name of a node's input, "" when it is left out."""
+    name: str = node.input[place] if place < len(node.input) else ""
+    return name
+
+
 def make(kind: str, inputs: Sequence[str], outputs: Any, **attributes: Any) -> Any:
     """Return a new node, named after its first output."""
     from onnx import helper
@@ -173,3 +183,21 @@ def _reads(node: Any) -> Iterator[str]:
             for value in inner.output:
                 if value.name not in made:
                     yield value.name
+
+
+def rewrite(
+    source: str, target: str, rewritings: Sequence[Callable[[Any], Dict[str, int]]]
+) -> Dict[str, int]:
+    """Write a model file rewritten; return what was rewritten, and how often.
+
+    Raises:
+        ImportError: the onnx package is not installed.
+    """
+    import onnx
+
+    model = onnx.load(source)
+    counts: Dict[str, int] = {}
+    for one in rewritings:
+        counts.update(one(model))
+    onnx.save(model, target)
+    return counts

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from backends.graphs import Graph, attribute, bodies, make
+from backends.graphs import Graph, attribute, bodies, given, make
 
 VENDOR = "com.microsoft"
 FEW = 16
@@ -41,17 +41,17 @@ def dense(graph: Graph) -> int:
     """Quantise products with constant matrices."""
     done = 0
     for one in graph.of("Gemm", "MatMul"):
-        weight = graph.array(one.input[1])
+        weight = graph.array(one.input[1], rank=2)
         plain = not attribute(one, "transA", 0) and attribute(one, "alpha", 1.0) == 1.0
-        if weight is None or weight.ndim != 2 or not plain or _leaves(graph, one.output[0]):
+        if weight is None or not plain or _leaves(graph, one.output[0]):
             continue
         weight = weight.T if attribute(one, "transB", 0) else weight
         values, scale = _quantised(weight, 0)
         inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
-        bias = graph.array(one.input[2]) if len(one.input) > 2 else None
+        bias = graph.array(given(one, 2), rank=1)
         if bias is not None:
             inputs += ["", graph.weight("bias", bias)]
-        elif len(one.input) > 2:
+        elif given(one, 2):
             continue
         made = make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
         graph.replace([one], [made])
@@ -75,10 +75,10 @@ def lstms(graph: Graph) -> int:
             for _, scale in parts
             for stem, array in (("scale", scale), ("zero", np.zeros(scale.shape, np.int8)))
         ]
-        given = [*one.input, *[""] * 8][:8]
+        rest = [given(one, place) for place in range(3, 8)]
         made = make(
             "DynamicQuantizeLSTM",
-            [given[0], *names, *given[3:], *facts],
+            [one.input[0], *names, *rest, *facts],
             one.output,
             domain=VENDOR,
         )
@@ -93,7 +93,7 @@ class _Convolution:
 
     def __init__(self, graph: Graph, one: Any) -> None:
         self.weight = weight = graph.array(one.input[1])
-        self.bias = graph.array(one.input[2]) if len(one.input) > 2 else None
+        self.bias = graph.array(given(one, 2), rank=1)
         self.ok = weight is not None and weight.ndim in (3, 4) and weight.shape[2:-1] in ((), (1,))
         if not self.ok:
             return
@@ -108,7 +108,7 @@ class _Convolution:
             and list(attribute(one, "strides", [1] * axes)) == [1] * axes
             and list(attribute(one, "pads", [0] * 2 * axes)) == [*flat, reach, *flat, reach]
             and min(weight.shape[:2]) >= FEW
-            and (len(one.input) < 3 or self.bias is not None)  # noqa: PLR2004 - with a bias
+            and (self.bias is not None or not given(one, 2))
         )
         self.last_first = [0, *range(2, axes + 2), 1]
         self.back = [0, axes + 1, *range(1, axes + 1)]
@@ -179,13 +179,11 @@ def _windows(graph: Graph, conv: _Convolution, values: str, zero: str) -> Tuple[
 
 def quantised(model: Any) -> Dict[str, int]:
     """Quantise a fused model in place; return how many of each kind were."""
-    from onnx import helper
-
     counts: Dict[str, int] = {}
     graph = Graph(model.graph)
     for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
         for name, change in (("dense", dense), ("LSTM", lstms), ("convolution", convolutions)):
             counts[f"int8 {name}"] = counts.get(f"int8 {name}", 0) + change(one)
         one.finish()
-    model.opset_import.append(helper.make_opsetid(VENDOR, 1))
+    model.opset_import.add(domain=VENDOR, version=1)
     return {name: count for name, count in counts.items() if count}

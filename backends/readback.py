@@ -16,6 +16,9 @@ SOURCE = "profile of one pass"
 HEAVY = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN", "Attention")
 """Operators that carry the arithmetic; fused forms (FusedConv, QLinearMatMul) contain the name."""
 
+INTEGERS = {"int8", "uint8"}
+"""Element types of quantised operands: weights are int8, activations uint8."""
+
 DTYPES = {"float": "float32", "double": "float64"}
 """The profiler's element types that numpy names otherwise."""
 
@@ -73,6 +76,7 @@ class Seen:
     def __init__(self, events: List[Dict[str, Any]]) -> None:
         self.providers: Set[str] = set()
         self.compute: Set[str] = set()
+        self.made: Set[str] = set()
         self.heavy: Dict[str, Dict[str, int]] = {}
         self.to_half = self.from_half = 0
         nodes: Dict[Tuple[Any, Any], Dict[str, Any]] = {}
@@ -95,7 +99,11 @@ class Seen:
             self.from_half += taken == {"float16"} and made == {"float32"}
         if _is_heavy(operator):
             numeric = {name for name in taken if name != "int32"} or {"unknown"}
+            if numeric & INTEGERS:
+                # What else such an operator takes are scales, biases, and floats it quantises.
+                numeric = {"int8"}
             self.compute |= numeric
+            self.made |= made - {"int32"}
             counts = self.heavy.setdefault(operator, {})
             dtype = _joined(numeric)
             counts[dtype] = counts.get(dtype, 0) + 1
@@ -106,7 +114,7 @@ class Seen:
             return "unknown"
         if self.compute == {"float32"} and self.to_half and self.from_half:
             return "float16-rounded"
-        return _joined(self.compute)
+        return _joined(self.made if "int8" in self.compute else self.compute)
 
 
 def effective(requested: str, storage: str, events: List[Dict[str, Any]]) -> Dict[str, Any]:
