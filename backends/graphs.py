@@ -118,6 +118,7 @@ class Graph:
     def finish(self) -> None:
         """Write the graph back without what nothing reads any more."""
         self._drop_unread()
+        self._sort()
         del self.proto.node[:]
         self.proto.node.extend(self.nodes)
         read = set(self.readers) | self.outputs
@@ -125,6 +126,23 @@ class Graph:
         del self.proto.initializer[:]
         self.proto.initializer.extend(kept)
         del self.proto.value_info[:]
+
+    def _sort(self) -> None:
+        """Put makers before readers, and leave the order as it is otherwise."""
+        ordered: List[Any] = []
+        seen = set()
+
+        def place(node: Any) -> None:
+            if id(node) not in seen:
+                seen.add(id(node))
+                for name in _reads(node):
+                    if name in self.makers:
+                        place(self.makers[name])
+                ordered.append(node)
+
+        for node in self.nodes:
+            place(node)
+        self.nodes = ordered
 
     def _drop_unread(self) -> None:
         self._index()  # bodies may read other things by now

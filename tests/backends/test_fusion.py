@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from backends import fusion, graphs, int8, onnxfile
+from harness.models.forms import half_rounded
 from harness.models.graphs import tacotron2, waveglow
 from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
 from harness.models.sizes import TINY
@@ -125,6 +126,16 @@ def test_every_shape_of_the_decoder_is_found() -> None:
     assert kinds[:2] == ["RandomUniform"] * 2  # seeded by their place
     assert not {"LSTM", "Transpose"} & set(kinds)
     assert kinds.count("Cast") == 1  # who still speaks, counted
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_rounded_form_can_be_fused_too(name: str) -> None:
+    rounded, model = (half_rounded(MODELS[name]()) for _ in range(2))
+    fusion.fused(model)
+    onnx.checker.check_model(model)
+    given = feeds(rounded, 2)
+    for theirs, ours in zip(outputs(rounded, given), outputs(model, given), strict=True):
+        assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
 
 
 def test_interfaces_stay_as_they_are() -> None:
