@@ -75,6 +75,7 @@ class Sweep:
         except OSError as error:
             raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         (measure or Sweep.measure)(self)
+        self._guarded(self.write_summary)
         states = {
             one.planned.point.id: LOST if one.stop_reason == LOST else one.state
             for one in self.points
@@ -110,7 +111,9 @@ class Sweep:
             self.end(point, "failed", _unwritable(error))
             return
         if document is not None:
+            # An earlier session may have been killed between this file and what follows from it.
             self._parts[point.number] = results.summary_part(document)
+            self._guarded(partial(self.session.point, document))
         elif point.planned.skip:
             self.end(point, "skipped", point.planned.skip)
         elif point.finished:  # killed after the process that failed, before its result
@@ -259,9 +262,13 @@ class Sweep:
         if self.session.alone:
             return
         self._parts[point.number] = results.summary_part(document)
+        self._guarded(self.write_summary)
+        self._guarded(partial(self.session.point, document))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write what follows from the result files; a disk that refuses it ends nothing."""
         try:
-            self.write_summary()
-            self.session.point(document)
+            write()
         except OSError as error:
             self.console.notice(f"summary and report: {_unwritable(error)}")
 
