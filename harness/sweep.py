@@ -92,6 +92,7 @@ class Sweep:
         except OSError as error:
             raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         (measure or Sweep.measure)(self)
+        self._guarded(self.write_summary)
         try:
             for side, one in facts.items():
                 ended = {"at": now(), "states": self._states(side)}
@@ -144,8 +145,10 @@ class Sweep:
             self.end(point, "failed", _unwritable(error))
             return
         if document is not None:
+            # An earlier session may have been killed between this file and what follows from it.
             self._parts[point.number] = results.summary_part(document)
             self._inaccurate |= accuracy.failed(document)
+            self._guarded(partial(self.session.point, document))
         elif point.planned.skip:
             self.end(point, "skipped", point.planned.skip)
         elif point.finished:  # killed after the process that failed, before its result
@@ -304,9 +307,13 @@ class Sweep:
             return
         self._parts[point.number] = results.summary_part(document)
         self._inaccurate |= accuracy.failed(document)
+        self._guarded(self.write_summary)
+        self._guarded(partial(self.session.point, document))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write what follows from the result files; a disk that refuses it ends nothing."""
         try:
-            self.write_summary()
-            self.session.point(document)
+            write()
         except OSError as error:
             self.console.notice(f"summary and report: {_unwritable(error)}")
 
