@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from harness import (
     stopping,
     together,
 )
-from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
+from harness.errors import ExitStatus, UsageError, WorkerError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
 from harness.plan import Side
@@ -385,3 +386,35 @@ class Sweep:
 def _unwritable(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     return f"results cannot be written: {error.strerror or error}{where}"
+
+
+def quietly(points: Sequence[PlannedPoint], folder: Path, command: str) -> list[Mapping[str, Any]]:
+    """Measure points as any sweep does, without a word, into a new folder.
+
+    Args:
+        points: what is measured.
+        folder: is made.
+        command: what the result files call the command.
+
+    Returns:
+        The result documents, in the order the points ended.
+
+    Raises:
+        WorkerError: a point could not be measured.
+    """
+    from harness.console import Console  # noqa: PLC0415 - only where there is nobody to tell
+
+    folder.mkdir(parents=True)
+    documents: list[Mapping[str, Any]] = []
+    session = Session(
+        command=command,
+        arguments=(),
+        asked=resume.asked(points, rounds=1, retry=False),
+        place=resume.anew(),
+        point=documents.append,
+    )
+    Sweep(points, folder, Console(io.StringIO(), io.StringIO()), session).run()
+    for document in documents:
+        if document["status"]["state"] != "ok":
+            raise WorkerError(f"{command}: {document['status']['reason']}")
+    return documents
