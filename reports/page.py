@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports import facts, findings, published
+from reports import facts, findings, outcomes, published
 from reports.audio import Recorder
 from reports.figures import pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
@@ -73,6 +73,11 @@ class Page:
     stages_note: str
     requests: Table
     """What requests by a schedule waited for."""
+    accuracy_outcome: str
+    accuracy: Table
+    """How far outputs are from the reference's."""
+    unchecked: Sequence[Finding]
+    """Why outputs were held against nothing, with the points."""
     start: Table
     """What the points took before their steady state."""
     published: Sequence[Reference]
@@ -122,6 +127,7 @@ def _build(sweep: SweepView) -> Page:
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
         "requests": request_table(sweep.measured),
+        "accuracy": outcomes.accuracy_table(drawn),
         "start": start_table(drawn),
         "published": [one for one in references if one.matches],
         "details": [_detail(sweep, point, recorder) for point in detailed],
@@ -137,9 +143,11 @@ def _build(sweep: SweepView) -> Page:
         synthetic_labels=plain(", ".join(labels)),
         best=findings.best_points(sweep),
         facts=_facts(sweep),
-        contents=_contents(made, published=bool(references)),
+        contents=_contents(made, measured=bool(sweep.measured), published=bool(references)),
         labels=sweep.labels,
         limits=findings.grade_limits(sweep),
+        accuracy_outcome=outcomes.outcome(sweep),
+        unchecked=findings.unchecked(sweep.measured),
         measured=len(sweep.measured),
         points=points_table(sweep, compact=len(sweep.points) > COMPACT_FROM),
         figures_note=_figures_note(len(detailed), left_out),
@@ -271,13 +279,14 @@ def _facts(sweep: SweepView) -> list[Fact]:
     return found
 
 
-def _contents(made: Mapping[str, Any], *, published: bool) -> list[tuple[str, str]]:
+def _contents(made: Mapping[str, Any], *, measured: bool, published: bool) -> list[tuple[str, str]]:
     entries = (
         ("warnings", "Warnings", True),
         ("points", "Points", True),
         ("figures", "Figures", made["figures"]),
         ("stages", "Stages", made["stages"]),
         ("requests", "Requests", made["requests"].rows),
+        ("accuracy", "Accuracy", measured),
         ("start", "Start", made["start"].rows),
         ("published", "Published figures", published),
         ("details", "Point by point", made["details"]),
