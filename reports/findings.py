@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from reports import outcomes
+from reports import energy, outcomes
 from reports.numbers import Scale, time_scale
 from reports.text import plain
 from reports.trials import STATES, UNPLANNED
@@ -168,13 +168,21 @@ def _of_states(points: Iterable[PointView]) -> Iterable[Finding]:
 
 def unchecked(points: Iterable[PointView]) -> list[Finding]:
     """Return why outputs were held against nothing, each reason with its points."""
+    why = "whether the outputs are still the network's is not known"
     return [
         Finding(
-            "notice", "accuracy-not-checked", f"accuracy not checked: {reason}",
-            "whether the outputs are still the network's is not known", "", having,
+            "notice", "accuracy-not-checked", f"accuracy not checked: {reason}", why, points=having
         )
         for reason, having in outcomes.reasons(points).items()
-    ]  # fmt: skip
+    ]
+
+
+def without_energy(points: Iterable[PointView]) -> list[Finding]:
+    """Return why energy was not measured, each reason with its points."""
+    return [
+        Finding("notice", "energy-not-measured", f"energy not measured: {reason}", points=having)
+        for reason, having in energy.reasons(points).items()
+    ]
 
 
 def _stored(points: Iterable[PointView]) -> Iterable[Finding]:
