@@ -103,9 +103,7 @@ def count(path: Path, stage: Stage, sizes: Mapping[str, int], content: str = "")
     Raises:
         CountError: the file cannot be read, or a shape does not follow from those of the inputs.
     """
-    shapes = {
-        spec.name: tuple(product(size, sizes) for size in spec.dims) for spec in stage.inputs
-    }
+    shapes = {spec.name: tuple(product(size, sizes) for size in spec.dims) for spec in stage.inputs}
     return of_model(_skeleton(path, content), shapes)
 
 
@@ -236,8 +234,10 @@ class _Graph:
                 self._typed(node)
 
     def _learn(self, name: str, kind: int, shape: Shape | None) -> None:
+        if not name:  # an output left out
+            return
         self._types[name] = kind
-        if shape is not None and name:
+        if shape is not None:
             self._shapes[name] = shape
 
     def _either(self, node: NodeProto) -> None:
@@ -322,7 +322,7 @@ class _Graph:
 
     def counts(self) -> Counts:
         """Return the work of this graph, and that of a step of the Loop in it."""
-        once, step = self._border(), None
+        once, step = Work(), None
         read: dict[str, int] = {}
         for node in self._graph.node:
             if all(name in self._constants for name in node.output):
@@ -341,7 +341,7 @@ class _Graph:
             once += Work(macs=self._macs(node))
             for name, elements in self._weights(node):
                 read[name] = min(self._size(name), read.get(name, 0) + elements)
-        return Counts(once + Work(weights=sum(read.values())), step)
+        return Counts(once + Work(weights=sum(read.values())) + self._border(), step)
 
     def _body(self, loop: NodeProto) -> Work:
         """Return the work of one step: what it carries is read and written, what it collects too.
@@ -363,8 +363,10 @@ class _Graph:
         found = inner.counts()
         if found.step is not None:
             raise CountError(f"{body.name}: a Loop inside of a Loop")
-        return found.once + inner.moved(set(_outside(body)) - self._constants) + _less(
-            inner.moved(unread)
+        return (
+            found.once
+            + inner.moved(set(_outside(body)) - self._constants)
+            + _less(inner.moved(unread))
         )
 
     def _border(self) -> Work:
@@ -396,9 +398,10 @@ class _Graph:
         return _Graph(self._model, graph, self._scope(), shapes)
 
     def _weights(self, node: NodeProto) -> Iterator[tuple[str, int]]:
-        """Yield the constants a node reads and how many of their elements."""
+        """Yield the weights a node reads and how many of their elements; no single numbers."""
         for place, name in enumerate(node.input):
-            if name and name in self._constants and _is_float(self._types.get(name, 0)):
+            fixed = name and name in self._constants and _is_float(self._types.get(name, 0))
+            if fixed and self._shape(name):
                 rows = node.op_type == "Gather" and place == 0
                 yield name, self._size(node.output[0] if rows else name)
 

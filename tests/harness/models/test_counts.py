@@ -17,6 +17,7 @@ from harness.models.counts import CountError, Counts, Work
 from harness.models.graphs.builder import GraphBuilder
 from harness.models.graphs.files import tacotron2_files, waveglow_files
 from harness.models.graphs.tacotron2 import DecodeLength, Dropout
+from harness.models.pipeline import product
 from harness.models.sizes import FULL
 from harness.models.weights import tacotron2_shapes, waveglow_shapes
 
@@ -66,14 +67,10 @@ def full() -> Mapping[str, onnx.ModelProto]:
 
 def counted(model: onnx.ModelProto, stage: str, **sizes: int) -> Counts:
     shapes = {
-        spec.name: tuple(tacotron2_size(size, sizes) for size in spec.dims)
+        spec.name: tuple(product(size, sizes) for size in spec.dims)
         for spec in STAGES[stage].inputs
     }
     return counts.of_model(model, shapes)
-
-
-def tacotron2_size(size: Any, sizes: Mapping[str, int]) -> int:
-    return counts.product(size, sizes)
 
 
 @pytest.mark.parametrize(("text", "macs"), [(64, 18_597_376), (128, 19_027_456), (256, 19_887_616)])
@@ -103,15 +100,16 @@ def test_the_other_stages_count_as_their_formulas_say(
     encoder = counted(full["encoder"], "encoder", batch=2, text=128)
     assert encoder.step is None
     assert encoder.once.macs == 2 * 128 * 5_570_560
-    # 5,513,728 of the encoder and 65,536 of the memory layer, the looked-up rows of the table, and
-    # the means and variances of three batch norms.
-    assert encoder.once.weights == 5_513_728 + 65_536 + min(148, 2 * 128) * 512 + 3 * 2 * 512
+    # Encoder and memory layer, the table of symbols; the batch norms are folded into what they norm.
+    assert encoder.once.weights == 5_513_728 + 65_536 + 148 * 512 - 3 * 2 * 512
+    few = counted(full["encoder"], "encoder", batch=1, text=16)
+    assert encoder.once.weights - few.once.weights == (148 - 16) * 512  # only rows looked up
     postnet = counted(full["postnet"], "postnet", batch=3, frames=600)
     assert postnet.once.macs == 3 * 600 * 4_341_760
     assert postnet.once.activations == 2 * 3 * 600 * 80
     waveglow = counted(full["waveglow"], "waveglow", batch=1, frames=600)
     assert waveglow.once.macs == 600 * 256 * 10_154_426
-    assert waveglow.once.weights == 87_731_816 
+    assert waveglow.once.weights == 87_731_816
     assert waveglow.once.activations == 600 * (80 + 256 + 256)
 
 
