@@ -100,6 +100,13 @@ class OnnxRuntimeBackend(Backend):
         Option("inter_threads", 1, "threads across operators; 1: one after the other", least=1),
         Option("spinning", False, "idle threads spin: quicker alone, far slower on shared CPUs"),
         Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS),
+        Option(
+            "dynamic_blocks",
+            0,
+            "cut an operator's work finer, so that a late thread gets less; "
+            "0: one piece per thread",
+            least=0,
+        ),
         Option("optimisation", "all", "graph optimisation", LEVELS),
         Option("arena", True, "keep freed memory for the next call"),
         Option("memory_pattern", True, "plan memory of known shapes ahead"),
@@ -243,6 +250,9 @@ class OnnxRuntimeBackend(Backend):
             ("session.disable_prepacking", not settings["prepacking"]),
         ):
             options.add_session_config_entry(key, "1" if value else "0")
+        if settings["dynamic_blocks"]:
+            blocks = str(settings["dynamic_blocks"])
+            options.add_session_config_entry("session.dynamic_block_base", blocks)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile

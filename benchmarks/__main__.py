@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import forms, models, overhead, pages, sharing, startup
+from benchmarks import forms, models, overhead, pages, sharing, startup, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,22 +73,30 @@ def main() -> None:
             print(f"\npoints: {cost:.2f} s of wall time per fake point of three processes")
         if "pages" in names:
             print("\n" + "\n".join(map(_page_line, _renderings(folder))))
-        if "forms" in names:
-            print(f"\n{forms.HEADER}")
-            for row in _forms(folder, chosen.work, chosen.turns):
-                print(row.line(), flush=True)
+        if {"forms", "threads"} & set(names):
+            _side_by_side(folder / "forms", names, chosen.work, chosen.turns)
         if "sharing" in names:
             sweep = chosen.sweep or sharing.run_seed_table(folder / "outputs")
             _say_share(sharing.share(sweep))
 
 
-def _forms(folder: Path, works: list[str] | None, turns: int | None) -> Iterator[forms.Row]:
-    folders = forms.prepare(folder / "forms")
-    if "exporter" not in folders:
-        print("| exporter's files | | not measured: torch is not installed | | | | | |")
+def _side_by_side(
+    folder: Path, names: list[str], works: list[str] | None, turns: int | None
+) -> None:
+    folders = forms.prepare(folder)
     found = [forms.Form(name, place, {}) for name, place in folders.items()]
-    for name in works or forms.WORKS:
-        yield from forms.measure(found, name, turns)
+    base = next(form for form in found if form.name == forms.BASE)
+    if "forms" in names:
+        print(f"\n{forms.HEADER}")
+        for name in works or forms.WORKS:
+            for row in forms.measure(found, name, turns, base=base):
+                print(row.line(), flush=True)
+        if "exporter" not in folders:
+            print("\nexporter: not measured, torch is not installed")
+    if "threads" in names:
+        print(f"\n{forms.HEADER}")
+        for row in threads.rows(folders, ("fused", "int8"), turns):
+            print(row.line(), flush=True)
 
 
 def _renderings(folder: Path) -> Iterator[pages.Rendering]:

@@ -38,8 +38,8 @@ BASE = "contract"
 FILES = ("encoder", "decoder", "decoder_iter", "postnet", "waveglow")
 
 HEADER = """\
-| work | batch | form | median ms | best ms | times faster than contract (95 % interval) | off by | turns |
-|---|---|---|---|---|---|---|---|"""  # noqa: E501 - one row of a table
+| work | batch | form | median ms | best ms | times faster (95 % interval) | off by | turns |
+|---|---|---|---|---|---|---|---|"""
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ class Row:
     median_s: float
     best_s: float
     faster: tuple[float, float, float]
-    """Seconds of the contract's form over this one's: median over turns and its interval."""
+    """Seconds of the base over this one's: median over turns and its interval."""
     off: float
-    """Root of the mean square of the difference from the contract's results, over theirs."""
+    """Root of the mean square of the difference from the base's results, over theirs."""
     turns: int
+    base: str
+    """The form this one is compared with."""
 
     def line(self) -> str:
         """Return the row of the table."""
         value, low, high = self.faster
-        faster = "1" if self.form == BASE else f"{value:.2f} ({low:.2f} – {high:.2f})"
+        faster = "1" if self.form == self.base else f"{value:.2f} ({low:.2f} – {high:.2f})"
         return (
             f"| {self.work} | {self.batch} | {self.form} | {1e3 * self.median_s:.3g} | "
             f"{1e3 * self.best_s:.3g} | {faster} | {self.off:.1g} | {self.turns} |"
@@ -201,30 +203,40 @@ WORKS: dict[str, tuple[str, Callable[[Form, int], Callable[[Form], Any]], tuple[
 """Name: label, what makes the work, batches, turns."""
 
 
-def measure(forms: Sequence[Form], name: str, turns: int | None = None) -> Iterator[Row]:
+def measure(
+    forms: Sequence[Form],
+    name: str,
+    turns: int | None = None,
+    *,
+    base: Form,
+    batches: Sequence[int] | None = None,
+    pause_s: float = 0.0,
+) -> Iterator[Row]:
     """Yield the rows of one piece of work.
 
     Args:
-        forms: those to compare; one of them is the contract's.
+        forms: those to compare.
         name: of `WORKS`.
         turns: how often; None: as often as the work has it.
+        base: the form the others are compared with, one of them.
+        batches: rows of the batch; None: all the work has.
+        pause_s: before each run, so that threads of the one before have stopped.
     """
-    label, making, batches, usual = WORKS[name]
+    label, making, all_batches, usual = WORKS[name]
     count = turns or usual
-    base = next(form for form in forms if form.name == BASE)
-    for rows in batches:
+    for rows in batches or all_batches:
         work = making(base, rows)
         exact = _first(base, work)
         # Files exported with a batch of one cannot run others.
         able = [form for form in forms if rows == 1 or form.name != "exporter"]
         off = {form.name: _off(exact, _first(form, work)) for form in able}
-        times = _turns(able, work, count)
+        times = _turns(able, work, count, pause_s)
         for form in able:
-            ratios = np.sort(np.array(times[BASE]) / np.array(times[form.name]))
+            ratios = np.sort(np.array(times[base.name]) / np.array(times[form.name]))
             value, low, high = interval(ratios)
             yield Row(
                 label, rows, form.name, plain.median(times[form.name]), min(times[form.name]),
-                (value, low, high), off[form.name], count,
+                (value, low, high), off[form.name], count, base.name,
             )  # fmt: skip
     for form in forms:
         form.drop()
@@ -237,12 +249,13 @@ def _first(form: Form, work: Callable[[Form], Any]) -> Any:
 
 
 def _turns(
-    forms: Sequence[Form], work: Callable[[Form], Any], count: int
+    forms: Sequence[Form], work: Callable[[Form], Any], count: int, pause_s: float
 ) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {form.name: [] for form in forms}
     for turn in range(count):
         first = turn % len(forms)
         for form in [*forms[first:], *forms[:first]]:
+            time.sleep(pause_s)
             begun = time.perf_counter()
             work(form)
             times[form.name].append(time.perf_counter() - begun)
