@@ -338,7 +338,8 @@ class OnnxRuntimeBackend(Backend):
         kept = cache_dir / f"{stage.name}-{kind}-{key}.onnx"
         note = str(kept.with_suffix(".rewritten"))
         counts = cache.read(note)
-        if counts is None or not kept.exists():
+        weights = kept.with_suffix(graphs.WEIGHTS)
+        if counts is None or not kept.exists() or not weights.exists():
             made = Path(folder) / kept.name
             rewritings = [fusion.fused, *([int8.quantised] if quant == INT8 else [])]
             try:
@@ -352,6 +353,10 @@ class OnnxRuntimeBackend(Backend):
                 raise BackendError(
                     f"{stage.name}: {source} cannot be loaded: {_line(error)}"
                 ) from error
+            if made.with_suffix(graphs.WEIGHTS).exists():
+                made.with_suffix(graphs.WEIGHTS).replace(weights)
+            else:
+                weights.touch()  # a model without large weights
             made.replace(kept)
             cache.write(note, counts)
         return Form(str(kept), counts, time.perf_counter_ns() - begin)

@@ -189,6 +189,19 @@ def test_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
     }
 
 
+def test_weights_beside_the_model_are_read_back(tmp_path: Path) -> None:
+    for half in (False, True):
+        model = MODELS["decoder"]()
+        onnx.save(half_rounded(model) if half else model, tmp_path / "source.onnx")
+        target = tmp_path / "target.onnx"
+        graphs.rewrite(str(tmp_path / "source.onnx"), str(target), [fusion.fused])
+        weights = target.with_suffix(graphs.WEIGHTS)
+        assert weights.stat().st_size > target.stat().st_size
+        assert onnxfile.storage(str(target)) == ("float16-rounded" if half else "float32")
+    weights.unlink()
+    assert "unknown" in onnxfile.storage(str(target))
+
+
 def convolution(width: int, dilation: int, **changed: Any) -> onnx.ModelProto:
     random = np.random.default_rng(4)
     weight = random.standard_normal((20, 16, width)).astype(np.float32)
