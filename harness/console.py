@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness import accuracy
+from harness import accuracy, modes
 from harness.metrics import CL
 from harness.precision import precision_text
 from harness.units import duration, quantity, seconds, size
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from harness.advice import Finding
     from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
@@ -128,9 +129,11 @@ class Console:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
         rows: list[list[str]] = []
         labels: dict[str, None] = {}
-        limits = _Limits()
+        limits, seen = _Limits(), list[modes.Mode]()
         for document in documents:
             limits.add(document)
+            if (one := modes.mode(document)) is not None:
+                seen.append(one)
             found = _rows(document)
             rows += found
             if found:
@@ -141,6 +144,8 @@ class Console:
         for line in _aligned([header, *rows], left={0, 1, 9}):
             self.say(line)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        for finding, names in modes.warnings(seen):
+            limits.note(finding, names)
         for line in limits.lines():
             self.say(line)
 
@@ -161,6 +166,10 @@ class _Limits:
         for one in document["grade"].get("latency.mean", {}).get("reasons", ()):
             rank = f"no better than {one['letter']}"
             self._note(rank, one["code"], one["advice"], (one["text"], name))
+
+    def note(self, finding: Finding, names: Sequence[str]) -> None:
+        """Add what concerns several points together."""
+        self._note(finding.severity, finding.code, finding.advice, (finding.seen, ", ".join(names)))
 
     def _note(self, rank: str, code: str, advice: str, said: tuple[str, str]) -> None:
         self._found.setdefault((rank, code, advice), []).append(said)
