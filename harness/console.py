@@ -290,6 +290,7 @@ def _stages(document: Mapping[str, Any]) -> str:
         text = f"{stage['name']} {_figure(document, stage['name'] + '.mean')}"
         if stage["step_limit"] is not None:
             text += _steps(document, stage["name"])
+        text += _share(document, stage["name"])
         parts.append(text)
     parts.append(f"residual {_figure(document, 'residual.mean')}")
     grade = document["grade"]["latency.mean"]["letter"]
@@ -297,6 +298,14 @@ def _stages(document: Mapping[str, Any]) -> str:
         f"{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
         f"{document['weights']['label']}"
     )
+
+
+def _share(document: Mapping[str, Any], stage: str) -> str:
+    """Return how near a stage comes to what its device can do; nothing where that is not known."""
+    found = (document.get("roofline") or {}).get(stage) or {}
+    if found.get("share") is None:
+        return ""
+    return f" {found['share']:.0%} of {found['limit']}"
 
 
 def _steps(document: Mapping[str, Any], stage: str) -> str:
@@ -319,7 +328,7 @@ def _rows(document: Mapping[str, Any]) -> list[list[str]]:
     summary = document["summary"]
     if not summary:
         return []
-    rows = []
+    mark, rows = " (accuracy failed)" * accuracy.failed(document), []
     for subject in ["latency", *(stage["name"] for stage in document["stages"])]:
         figures = [_estimate(document, f"{subject}.{name}") for name in ["mean", *_cl_names()]]
         rate = _estimate(document, f"{subject}.items_per_s")
@@ -328,7 +337,7 @@ def _rows(document: Mapping[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 _settings(document),
-                "whole" if subject == "latency" else subject,
+                ("whole" if subject == "latency" else subject) + mark,
                 *("n too small" if value is None else f"{value * 1e3:,.3f}" for value in figures),
                 "-" if rate is None else quantity(rate),
                 items,

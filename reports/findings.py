@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harness import modes
 from reports.numbers import Scale, time_scale
 from reports.text import plain
 from reports.trials import STATES, UNPLANNED
@@ -118,7 +119,10 @@ def _severity(raw: object) -> str:
 def warnings(sweep: SweepView) -> list[Finding]:
     """Return what may make a figure untrue, most severe first, equal ones merged."""
     merged: dict[tuple[str, str, str], Finding] = {}
-    for found in (*_of_files(sweep), *_of_states(sweep.points), *_stored(sweep.points)):
+    for found in (
+        *_of_files(sweep), *_of_states(sweep.points), *_stored(sweep.points),
+        *_between(sweep.measured),
+    ):  # fmt: skip
         key = (found.severity, found.code, found.seen)
         if key in merged:
             merged[key].points += found.points
@@ -162,6 +166,17 @@ def _stored(points: Iterable[PointView]) -> Iterable[Finding]:
                 plain(raw.get("seen", "")), plain(raw.get("why", "")),
                 plain(raw.get("advice", "")), [point],
             )  # fmt: skip
+
+
+def _between(points: Iterable[PointView]) -> Iterable[Finding]:
+    """Yield what several points together show."""
+    by_name = {str(point.document["point"]["name"]): point for point in points}
+    seen = (modes.mode(point.document) for point in by_name.values())
+    for found, names in modes.warnings(one for one in seen if one is not None):
+        yield Finding(
+            found.severity, found.code, found.seen, found.why, found.advice,
+            [by_name[name] for name in names],
+        )  # fmt: skip
 
 
 def grade_limits(sweep: SweepView) -> list[Finding]:
