@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-COMPUTED = ("processes", "summary", "devices", "energy", "compat", "warnings", "grade")
+COMPUTED = ("processes", "summary", "devices", "energy", "compat", "roofline", "warnings", "grade")
 TOLERANCE = 1e-9
 """Relative: another machine's mathematics library may round the last digits otherwise."""
 

@@ -40,10 +40,16 @@ def interval_text(row: Row) -> str:
 
 
 def why(row: Row) -> str:
-    """Return what is still needed before a row can be decided, or why it cannot be."""
+    """Return what is still needed before a row can be decided, or why it cannot be.
+
+    First of all stands that a side computes something else.
+    """
+    parts = [f"accuracy failed in the {row.inaccurate}"] if row.inaccurate else []
     if row.difference and row.difference.further:
-        return f"{row.difference.further} more processes"
-    return plain(row.reason or "")
+        parts.append(f"{row.difference.further} more processes")
+    elif row.reason:
+        parts.append(plain(row.reason))
+    return "; ".join(parts)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -51,8 +57,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     verdict = str(row.verdict)
     if found and found.further:
         verdict += f" ({why(row)})"
-    elif row.reason:
-        verdict += f": {why(row)}"
+    elif reason := why(row):
+        verdict += f": {reason}"
     times = [seconds_text(value) for value in (row.baseline_s, row.candidate_s)]
     return (
         plain(row.point), row.metric, *times, ratio_text(found.ratio if found else None),
@@ -82,6 +88,11 @@ def headline(found: Comparison) -> list[str]:
         lines.append(f"Only in the candidate: {plain(', '.join(found.new_points))}.")
     if found.failed:
         lines.append(f"Failed in the candidate: {plain(', '.join(found.failed))}.")
+    if found.inaccurate:
+        lines.append(
+            f"Accuracy failed in the candidate: {plain(', '.join(found.inaccurate))}. Its times "
+            "are those of a network that computes something else."
+        )
     lines.append(f"Models: {plain('; '.join(found.labels))}.")
     return lines
 
@@ -138,8 +149,8 @@ def to_markdown(found: Comparison) -> str:
             for row in rows
         ]
 
-    bad = found.of("slower", "not comparable", "unresolved", "faster")
-    same = found.of("no difference")
+    same = [row for row in found.of("no difference") if not row.inaccurate]
+    bad = [row for row in found.rows if row not in same]
     lines = [line.translate(_MARKDOWN) for line in headline(found)]
     lines = ["\n\n".join(lines), ""]
     if bad:
@@ -166,6 +177,7 @@ def to_json(found: Comparison) -> str:
                 "p_value": difference.p_value if difference else None,
                 "verdict": str(row.verdict),
                 "reason": row.reason,
+                "accuracy_failed": row.inaccurate,
                 "further_processes": difference.further if difference else None,
             }
         )
@@ -175,6 +187,7 @@ def to_json(found: Comparison) -> str:
         "worst": found.worst.point if found.worst else None,
         "new_points": list(found.new_points),
         "failed": list(found.failed),
+        "accuracy_failed": list(found.inaccurate),
         "weights": list(found.labels),
         "interleaved": found.interleaved,
         "occasion_sd": None if found.interleaved else found.occasion_sd,
@@ -186,20 +199,24 @@ def to_json(found: Comparison) -> str:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def _bad(row: Row) -> bool:
+    return row.verdict in BAD or "candidate" in (row.inaccurate or "")
+
+
 def to_junit(found: Comparison) -> str:
-    """Return JUnit XML: one case a figure, failed when it is slower or not comparable."""
-    failures = found.of(*BAD)
+    """Return JUnit XML: one case a figure, failed when slower, not comparable or inaccurate."""
+    failures = [row for row in found.rows if _bad(row)]
     suite = ET.Element(
         "testsuite",
         name="harness compare",
         tests=str(len(found.rows)),
         failures=str(len(failures)),
-        skipped=str(len(found.of("unresolved"))),
+        skipped=str(sum(not _bad(row) for row in found.of("unresolved"))),
     )
     for row in found.rows:
         case = ET.SubElement(suite, "testcase", classname=plain(row.point), name=row.metric)
         words = ", ".join(cell for cell in _cells(row)[2:] if cell)
-        if row.verdict in BAD:
+        if _bad(row):
             ET.SubElement(case, "failure", message=words)
         elif row.verdict == "unresolved":
             ET.SubElement(case, "skipped", message=words)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from harness import modes
 from reports import energy, outcomes
 from reports.numbers import Scale, time_scale
 from reports.text import plain
@@ -129,7 +130,11 @@ def warnings(sweep: SweepView) -> list[Finding]:
     merged: dict[tuple[str, str, str], Finding] = {}
     recorded = [point for point in sweep.measured if outcomes.record_of(point)]
     for found in chain(
-        _of_files(sweep), _of_states(sweep.points), unchecked(recorded), _stored(sweep.points)
+        _of_files(sweep),
+        _of_states(sweep.points),
+        unchecked(recorded),
+        _stored(sweep.points),
+        _between(sweep.measured),
     ):
         key = (found.severity, found.code, found.seen)
         if key in merged:
@@ -193,6 +198,17 @@ def _stored(points: Iterable[PointView]) -> Iterable[Finding]:
                 plain(raw.get("seen", "")), plain(raw.get("why", "")),
                 plain(raw.get("advice", "")), [point],
             )  # fmt: skip
+
+
+def _between(points: Iterable[PointView]) -> Iterable[Finding]:
+    """Yield what several points together show."""
+    by_name = {str(point.document["point"]["name"]): point for point in points}
+    seen = (modes.mode(point.document) for point in by_name.values())
+    for found, names in modes.warnings(one for one in seen if one is not None):
+        yield Finding(
+            found.severity, found.code, found.seen, found.why, found.advice,
+            [by_name[name] for name in names],
+        )  # fmt: skip
 
 
 def grade_limits(sweep: SweepView) -> list[Finding]:

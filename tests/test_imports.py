@@ -12,12 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "units", "precision", "rules"},
-    {"models", "statistics", "series", "config", "folder", "load"},
-    {"devices", "energy"},
+    {"models", "statistics", "series", "config", "folder", "load", "peaks"},
+    {"bounds", "devices", "energy"},
     {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
     {"fitness"},
     {"advice"},
+    {"modes"},
     {"results"},
     {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
     {"point"},

@@ -244,10 +244,14 @@ class _Graph:
         """Learn the outputs' shapes where both branches agree on them."""
         branches = [self._inner(graph, {}) for _, graph in _subgraphs(node)]
         for place, made in enumerate(node.output):
-            names = [one._graph.output[place].name for one in branches]
-            shapes = [one._shapes.get(name) for one, name in zip(branches, names, strict=True)]
+            kinds, shapes = zip(*(one.output(place) for one in branches), strict=True)
             same = shapes[0] if all(one == shapes[0] for one in shapes) else None
-            self._learn(made, branches[0]._types.get(names[0], 0), same)
+            self._learn(made, kinds[0], same)
+
+    def output(self, place: int) -> tuple[int, Shape | None]:
+        """Return the type of the graph's output at a place, and its shape where it is known."""
+        name = self._graph.output[place].name
+        return self._types.get(name, 0), self._shapes.get(name)
 
     def _evaluated(self, node: NodeProto) -> bool:
         """Follow a small constant or vector of sizes through a node; tell whether it could be."""
@@ -272,18 +276,16 @@ class _Graph:
         from onnx import helper, numpy_helper  # noqa: PLC0415 - heavy
         from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - heavy
 
-        empty = helper.make_graph(
-            [node], "node",
-            [helper.make_tensor_value_info(one, self._types[one], None) for one in set(node.input) - {""}],
-            [helper.make_tensor_value_info(one, 0, None) for one in node.output if one],
-        )  # fmt: skip
-        model = helper.make_model(empty, opset_imports=self._model.opset_import)
         feed = {one: numpy_helper.to_array(self._values[one]) for one in set(node.input) - {""}}
+        taken = [helper.make_tensor_value_info(one, self._types[one], None) for one in feed]
+        made = [helper.make_tensor_value_info(one, 0, None) for one in node.output if one]
+        graph = helper.make_graph([node], "node", taken, made)
+        model = helper.make_model(graph, opset_imports=self._model.opset_import)
         try:
-            made = ReferenceEvaluator(model).run(None, feed)
+            found = ReferenceEvaluator(model).run(None, feed)
         except Exception:  # noqa: BLE001 - of any kind, by operator: its shape is inferred instead
             return []
-        return [np.asarray(one) for one in made]
+        return [np.asarray(one) for one in found]
 
     def _typed(self, node: NodeProto) -> None:
         """Learn the shapes and types of a node's outputs from those of its inputs."""
@@ -303,7 +305,7 @@ class _Graph:
                 defs.get_schema(node.op_type, version, node.domain), node, types, values,
                 opset_imports=list(self._model.opset_import), ir_version=self._model.ir_version,
             )  # fmt: skip
-        except Exception:  # noqa: BLE001 - several unrelated types, by version: the shape is unknown
+        except Exception:  # noqa: BLE001 - unrelated types, by version: the shape stays unknown
             return
         for name, type_proto in found.items():
             kind = type_proto.tensor_type
@@ -331,16 +333,15 @@ class _Graph:
                 if step is not None:
                     raise CountError(f"{self._graph.name}: more than one Loop")
                 step = self._body(node)
-                continue
-            if node.op_type == "If":
+            elif node.op_type == "If":
                 branches = [self._inner(one, {}).counts().once for _, one in _subgraphs(node)]
                 once += min(branches, key=lambda one: one.macs)
-                continue
-            if list(_subgraphs(node)):
+            elif list(_subgraphs(node)):
                 raise CountError(f"{node.name or node.op_type}: what is inside cannot be counted")
-            once += Work(macs=self._macs(node))
-            for name, elements in self._weights(node):
-                read[name] = min(self._size(name), read.get(name, 0) + elements)
+            else:
+                once += Work(macs=self._macs(node))
+                for name, elements in self._weights(node):
+                    read[name] = min(self._size(name), read.get(name, 0) + elements)
         return Counts(once + Work(weights=sum(read.values())) + self._border(), step)
 
     def _body(self, loop: NodeProto) -> Work:
