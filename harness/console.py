@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness import accuracy
+from harness import limits as bounds
 from harness.metrics import CL
 from harness.precision import precision_text
 from harness.units import duration, quantity, seconds, size
@@ -121,6 +122,9 @@ class Console:
         self.say(f"      {_stages(document)}")
         for line in _accuracy(document):
             self.say(f"      {line}")
+        if document.get("limits"):
+            shares = " | ".join(bounds.lines(document))
+            self.say(f"      share of the limit: {shares}")
         if document["devices"]:
             self.say(f"      {_devices(document)}")
 

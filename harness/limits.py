@@ -16,7 +16,7 @@ from harness.series import Series
 from harness.statistics import mean, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 BYTES = {
     "float64": 8, "int64": 8, "float32": 4, "float16-rounded": 4, "float16": 2, "bfloat16": 2,
@@ -117,6 +117,8 @@ def _assessed(
 ) -> dict[str, Any]:
     if work.get("reason"):
         return _unknown(str(work["reason"]))
+    if effective.get("device") != "cpu":
+        return _unknown("its device is not the processor that was measured")
     steps = _mean_of(series.work(f"{stage}_steps"))
     found = of_stage(facts, work, effective, steps)
     if found["limit_s"] is None:
@@ -151,10 +153,12 @@ def fastest(samples: Sequence[Any], amount: float) -> dict[str, Any]:
     }
 
 
-def lines(limits: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    """Yield each stage's share of its limit as a reader wants it."""
-    for stage, one in limits.items():
-        if one.get("share") is None:
+def lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each stage's share of its limit as a reader wants it, in the pipeline's order."""
+    found = document.get("limits") or {}
+    for stage in (one["name"] for one in document.get("stages", ()) if one["name"] in found):
+        one = found[stage]
+        if one["share"] is None:
             yield f"{stage} unknown ({one['reason']})"
         else:
             what = one["level"] if one["bound"] == "memory" else one["peak"]

@@ -8,19 +8,19 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.models import checkpoint, forms, supplied, synthetic
+from harness.models import checkpoint, forms, supplied, synthetic, work
 from harness.models.graphs.tacotron2 import Dropout
 from harness.models.synthetic import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from harness.models.pipeline import Pipeline
+    from harness.models.pipeline import Pipeline, Stage
 
     Notify = Callable[[str], None]
 
@@ -270,3 +270,30 @@ def is_compiled(name: str) -> bool:
     except (OSError, ValueError):
         return False
     return all(Path(path).exists() for path in paths)
+
+
+def work_of(stage: Stage, model: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return macs, weights, step_macs and step_weights of a stage, or the reason they are unknown.
+
+    Counted once for each model file and sizes, and kept.
+
+    Args:
+        stage: whose inputs the model takes.
+        model: its file.
+        sizes: the value of every symbol in the shapes of its inputs.
+    """
+    counter = hashlib.sha256(Path(work.__file__).read_bytes()).hexdigest()
+    facts = [model["sha256"], counter, stage.plan()["inputs"], sorted(sizes.items())]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+    kept = cache_folder() / "work" / f"{key}.json"
+    try:
+        found: dict[str, Any] = json.loads(kept.read_bytes())
+    except (OSError, ValueError):
+        try:
+            found = asdict(work.count(Path(model["path"]), stage.inputs, sizes))
+        except work.UncountableError as error:
+            return {"reason": str(error)}
+        with contextlib.suppress(OSError):  # it is counted again next time
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(found), encoding="utf-8")
+    return found

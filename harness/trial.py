@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, environment, fitness, reference, results, stopping, wav
+from harness import accuracy, environment, fitness, reference, results, stopping, store, wav
 from harness.journal import Journal
 from harness.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from harness.journal import Entry
@@ -225,6 +225,18 @@ class Trial:
             "scenario": {**asdict(scenario), "kind": scenario.kind.value},
         }
 
+    def _work(self, processes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the arithmetic of each stage at the sizes of the seeded pass."""
+        planned = self.planned
+        sizes = next((one["golden_sizes"] for one in processes if "golden_sizes" in one), None)
+        if sizes is None or self.settings.get("virtual_clock"):
+            return {}
+        return {
+            stage.name: store.work_of(stage, planned.models[stage.name], sizes)
+            for stage in planned.pipeline.stages
+            if planned.models[stage.name]["file"]
+        }
+
     def document(self, command: str) -> dict[str, Any]:
         """Return the result document (docs/result-file.md) of what has been measured."""
         planned, config = self.planned, self.planned.config
@@ -289,6 +301,8 @@ class Trial:
                 "parts": planned.parts,
                 "processes": processes,
                 "selfcheck": fitness.quoted(),
+                "roofline": fitness.roofline(),
+                "work": self._work(processes),
                 "provenance": environment.provenance(command),
             }
         )

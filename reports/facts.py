@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from harness import limits
 from reports.effective import stage_precision
 from reports.numbers import seconds_text
 from reports.table import STARTS
@@ -194,6 +195,11 @@ def start_facts(point: PointView) -> tuple[Fact, ...]:
                 Fact(title, seconds_text(record.estimate) + (span if None not in ends else ""))
             )
     return tuple(facts)
+
+
+def shares(point: PointView) -> tuple[str, ...]:
+    """Return what each stage reaches of its limit on this host; nothing where none was measured."""
+    return tuple(map(plain, limits.lines(point.document)))
 
 
 def runtime_text(point: PointView) -> str:

@@ -45,6 +45,8 @@ class Detail:
     series: Drawing | None
     settings: tuple[tuple[str, ...], ...]
     start: tuple[Fact, ...]
+    shares: tuple[str, ...]
+    """What each stage reaches of what the machine can do."""
     recordings: tuple[Recording, ...]
     command: str
 
@@ -196,6 +198,7 @@ def _detail(sweep: SweepView, point: PointView, recorder: Recorder) -> Detail:
         series=series.draw(point, label) if point.processes else None,
         settings=facts.setting_rows(point),
         start=facts.start_facts(point),
+        shares=facts.shares(point),
         recordings=recorder.of(point),
         command=facts.command_of(point),
     )

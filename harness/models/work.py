@@ -80,18 +80,23 @@ def _bind(graph: Any, inputs: Iterable[TensorSpec], sizes: Mapping[str, int]) ->
         if spec.name not in declared:
             raise UncountableError(f"the model has no input {spec.name}")
         shape = declared[spec.name].type.tensor_type.shape
-        for place, size in enumerate(spec.dims):
-            value = product(size, sizes)
-            if place == len(shape.dim):
-                shape.dim.add()
-            if shape.dim[place].dim_param:
-                symbols[shape.dim[place].dim_param] = value
-            shape.dim[place].dim_value = value
+        for place, value in enumerate(_values(spec, sizes)):
+            dim = shape.dim[place] if place < len(shape.dim) else shape.dim.add()
+            if dim.dim_param:
+                symbols[dim.dim_param] = value
+            dim.dim_value = value
     for inner in _graphs(graph):
-        for value in [*inner.input, *inner.output]:
-            for dim in value.type.tensor_type.shape.dim:
+        for one in [*inner.input, *inner.output]:
+            for dim in one.type.tensor_type.shape.dim:
                 if dim.dim_param in symbols:
                     dim.dim_value = symbols[dim.dim_param]
+
+
+def _values(spec: TensorSpec, sizes: Mapping[str, int]) -> list[int]:
+    try:
+        return [product(size, sizes) for size in spec.dims]
+    except KeyError as error:
+        raise UncountableError(f"the size of {error.args[0]} is not known") from error
 
 
 def _lighten(constant: Any) -> None:
