@@ -18,7 +18,7 @@ GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_ATTRIBUTE = 5
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_LOCATION = 1, 2, 4, 9, 14
-FLOAT, FLOAT16 = 1, 10
+FLOAT, INT8, FLOAT16 = 1, 3, 10
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MORE = 0x80  # set in every byte of a varint but its last
@@ -92,7 +92,7 @@ def _is_half(data: Any) -> bool:
 
 
 def _tensor(message: Any) -> str:
-    """Return how one tensor is stored; empty: no weight (a vector, or not of floats)."""
+    """Return how one tensor is stored; empty: no weight (a vector, or integers that count)."""
     rank, kind, data, external = 0, 0, None, False
     for field, value in _fields(message):
         if field == TENSOR_DIMS:
@@ -104,10 +104,10 @@ def _tensor(message: Any) -> str:
         elif field == TENSOR_LOCATION:
             external = value == 1
     # Vectors are left out: constants such as an epsilon stay what they are in every form.
-    if rank < MATRIX or kind not in (FLOAT, FLOAT16):
+    if rank < MATRIX or kind not in (FLOAT, INT8, FLOAT16):
         return ""
-    if kind == FLOAT16:
-        return "float16"
+    if kind != FLOAT:
+        return "float16" if kind == FLOAT16 else "int8"
     if external or data is None:
         return "unknown"
     return "float16-rounded" if _is_half(data) else "float32"
@@ -122,10 +122,10 @@ def _packed(data: Any) -> List[int]:
 
 
 def storage(path: str) -> str:
-    """Return how the weights (float tensors of two or more axes) are stored.
+    """Return how the weights (float and int8 tensors of two or more axes) are stored.
 
     Returns:
-        "float32", "float16", "float16-rounded" (every value is exactly a float16, kept in
+        "float32", "float16", "int8", "float16-rounded" (every value is exactly a float16, kept in
         float32), several joined by "+", "none" without weights, or "unknown" (kept in another
         file, or this is not readable as ONNX).
     """
