@@ -33,7 +33,7 @@ LAYERS = (
     {"console"},
     {"interrupt"},
     {"sweep", "baselines"},
-    {"selfcheck", "slo"},
+    {"roofline", "selfcheck", "slo"},
     {"compose", "fleet"},
     {"cli", "commands"},
     {"__main__"},
