@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 10
 LEAST_TICKS = 4
+STEPS = (
+    (1, 2, 5),
+    (1, 2, 3, 5, 7),
+    (1, 1.5, 2, 3, 4, 5, 6, 8),
+    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+)
+"""Ticks of a logarithmic axis within a power of ten, coarse to fine."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +177,9 @@ def _rates(axes: Axes, shown: Sequence[Curve]) -> None:
 
 
 def _nice_ticks(low: float, high: float) -> list[float]:
-    """Return the coarsest of three steps within powers of ten that gives four ticks or more."""
+    """Return the coarsest steps within powers of ten that give four ticks or more."""
     ticks = [low, high]
-    for steps in ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+    for steps in STEPS:
         found = [step * 10.0**e for e in range(-9, 15) for step in steps]
         ticks = [tick for tick in found if low <= tick <= high]
         if len(ticks) >= LEAST_TICKS:
