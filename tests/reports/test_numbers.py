@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.reports.conftest import Once
+
 HTML = "{http://www.w3.org/1999/xhtml}"
 MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.fixed]
 SUMMARY = {"mean_s": "latency.mean", "cl99_s": "latency.cl99", "cl50_s": "latency.cl50"} | {
@@ -34,9 +36,8 @@ RATES = {"latency_items_per_s": "latency.items_per_s", "x_realtime": "latency.x_
 
 
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    maker: Callable[[Path], Path] = request.param
-    return maker(tmp_path / "sweep")
+def folder(request: pytest.FixtureRequest, once: Once) -> Path:
+    return once(request.param)
 
 
 def exported(folder: Path) -> list[dict[str, Any]]:
