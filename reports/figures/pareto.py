@@ -26,7 +26,8 @@ MOST_CROSSES = 60
 MOST_FAMILIES = 10
 MOST_NAMES = 12
 MOST_ROWS = 60
-FEW = "not shown: it needs at least two points whose rate no schedule sets"
+FEW = "not shown: it needs at least two measured points"
+UNSCHEDULED = " whose rate no schedule sets"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def draw(sweep: SweepView) -> Drawing:
     statistic = statistic_of(points)
     every = marks(sweep, statistic)
     if len(every) < 2:  # noqa: PLR2004 - one point is no trade
-        return Drawing(KEY, TITLE, "", missing=FEW)
+        only = UNSCHEDULED if len(points) < len(sweep.measured) else ""
+        return Drawing(KEY, TITLE, "", missing=FEW + only)
     scale = latency_scale(sweep)
     unit = f"valid {next(iter(items))}/s"
     drawn = figure(3.8)

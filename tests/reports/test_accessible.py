@@ -29,6 +29,10 @@ pytestmark = [
 ]
 
 
+MOST_OPENED = 30
+"""Details opened on a page: what follows is more of the same."""
+
+
 def many(folder: Path) -> Path:
     """Render points beyond those that have sections of their own."""
     trials = [make_trial(sweeps.processes(2, 12, bs, bs), bs=bs) for bs in range(1, 31)]
@@ -74,9 +78,11 @@ def test_no_barrier_is_found(
 ) -> None:
     show(browser, once(maker), dark=dark)
     browser.execute_script(
-        "document.querySelectorAll('details').forEach(one => { one.open = true; });"
+        "[...document.querySelectorAll('details')].slice(0, arguments[0])"
+        ".forEach(one => { one.open = true; });"
         "const all = [...document.querySelectorAll('#points-table tbody th a')];"
         "const far = all.find(a => !document.getElementById(a.hash.slice(1)));"
-        "if (far) far.click();"
+        "if (far) far.click();",
+        MOST_OPENED,
     )
     assert violations(browser) == []
