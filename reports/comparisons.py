@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from harness.units import seconds
+from reports.markup import ampersands, markdown, pipes, tex
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -136,27 +137,37 @@ def to_text(found: Comparison) -> str:
     return "\n".join([*headline(found), "", *table]) + "\n"
 
 
-_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
-
-
 def to_markdown(found: Comparison) -> str:
     """Return a table for a pull request: what needs a look in the open, the rest folded."""
 
     def table(rows: Sequence[Row]) -> list[str]:
         lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
-        return lines + [
-            "| " + " | ".join(cell.translate(_MARKDOWN) for cell in _cells(row)) + " |"
-            for row in rows
-        ]
+        return lines + [pipes(_cells(row)) for row in rows]
 
     same = [row for row in found.of("no difference") if not row.inaccurate]
     bad = [row for row in found.rows if row not in same]
-    lines = [line.translate(_MARKDOWN) for line in headline(found)]
+    lines = [markdown(line) for line in headline(found)]
     lines = ["\n\n".join(lines), ""]
     if bad:
         lines += [*table(bad), ""]
     if same:
         lines += ["<details><summary>no difference</summary>", "", *table(same), "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(found: Comparison) -> str:
+    """Return a booktabs table under the headline as a comment; needs the booktabs package."""
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        *(f"% {tex(line)}" for line in headline(found)),
+        "\\begin{tabular}{llrrrrl}",
+        "\\toprule",
+        ampersands(HEADER),
+        "\\midrule",
+        *(ampersands(_cells(row)) for row in found.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -234,6 +245,7 @@ def to_html(found: Comparison) -> str:
 FORMATS: dict[str, Callable[[Comparison], str]] = {
     "text": to_text,
     "markdown": to_markdown,
+    "latex": to_latex,
     "json": to_json,
     "junit": to_junit,
     "html": to_html,

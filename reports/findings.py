@@ -71,7 +71,8 @@ def headline(sweep: SweepView) -> str:
     parts += [f"{n:,} {plain(s)}" for s, n in sorted(states.items()) if s not in order]
     text = f"{counted(len(sweep.points), 'point')}: {', '.join(parts)}"
     if states["ok"] == len(sweep.points) > 1:
-        text = f"{len(sweep.points):,} points, all ok"
+        wrong = any(point.accuracy_failed for point in sweep.points)
+        text = f"{len(sweep.points):,} points, all {'measured' if wrong else 'ok'}"
     if said := outcomes.outcome(sweep):
         text += f"; {said}"
     grades = Counter(point.grade for point in sweep.measured if point.grade)
@@ -85,7 +86,8 @@ def headline(sweep: SweepView) -> str:
 def best_points(sweep: SweepView) -> list[Best]:
     """Return the points of least latency and of most throughput, as measured.
 
-    A point whose outputs are too far from the reference's is not among them.
+    Points whose outputs are too far from the reference's are not among them, nor those whose
+    requests came by a schedule: their rate is what was sent.
     """
     found = []
     for what, statistic, sign in (
@@ -96,6 +98,7 @@ def best_points(sweep: SweepView) -> list[Best]:
             (record.estimate, point, record)
             for point in sweep.measured
             if not point.accuracy_failed
+            and not point.scheduled
             and (record := point.record("latency", statistic))
             and record.estimate is not None
         ]

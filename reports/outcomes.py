@@ -38,7 +38,7 @@ def outcome(sweep: SweepView) -> str:
     words = [f"{states[FAILED]:,} {FAILED}", f"{states[PASSED]:,} {PASSED}"]
     rest = len(sweep.measured) - states[FAILED] - states[PASSED]
     words.append(f"{rest:,} not checked")
-    return "accuracy " + ", ".join(one for one in words if not one.startswith("0 "))
+    return "accuracy: " + ", ".join(one for one in words if not one.startswith("0 "))
 
 
 def reasons(points: Iterable[PointView]) -> dict[str, list[PointView]]:

@@ -282,7 +282,8 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
 def state_cell(point: PointView) -> Cell:
     """Return a point's status with its reason."""
     if point.accuracy_failed:
-        return Cell("accuracy failed", "accuracy failed", plain(point.state), style="state-failed")
+        beside = "" if point.state == "ok" else plain(point.state)
+        return Cell("accuracy failed", "accuracy failed", beside, style="state-failed")
     return Cell(point.state, point.state, plain(point.reason or ""), style=f"state-{point.state}")
 
 
@@ -536,7 +537,7 @@ _REQUESTS = (
 
 def request_table(points: Sequence[PointView]) -> Table:
     """Return what requests by a schedule waited for; empty when no point had one."""
-    having = [point for point in points if point.record("response", "mean")]
+    having = [point for point in points if point.scheduled]
     scale = time_scale(r.estimate for r in _records(having, "latency", "mean"))
     scale = scaled(scale, _records(having, "latency", "mean"))
     rates = scaled(Scale(""), _records(having, "response", "requests_per_s"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMPARE_KEYS = {
     "rule": ("verdict", "compat"),
-    "format": ("text", "markdown", "json", "junit", "html"),
+    "format": ("text", "markdown", "latex", "json", "junit", "html"),
     "out": (),
     "fail_on": ("slower", "unresolved"),
     "across": ("nothing", "hardware"),

@@ -11,7 +11,6 @@ from reports.figures.canvas import (
     INK,
     MARKERS,
     MUTED,
-    PAPER,
     SERIES,
     Data,
     Drawing,
@@ -149,15 +148,11 @@ def _panel(axes: Axes, panel: Panel, scale: Scale) -> None:
         colour = SERIES[place]
         x = [load.rate for load, _ in having]
         y = [(record.estimate or 0.0) * scale.factor for _, record in having]
-        axes.plot(x, y, color=colour, ls=DASHES[place], label=name)
-        for (load, record), at, value in zip(having, x, y, strict=True):
+        axes.plot(x, y, color=colour, ls=DASHES[place], marker=MARKERS[place], label=name)
+        for (_, record), at in zip(having, x, strict=True):
             if record.low is not None and record.high is not None:
                 ends = [record.low * scale.factor, record.high * scale.factor]
                 axes.plot([at, at], ends, color=colour, lw=1)
-            axes.plot(
-                [at], [value], ls="none", marker=MARKERS[place], mec=colour,
-                mfc=PAPER if load.saturated else colour, zorder=3,
-            )  # fmt: skip
     beyond = [load.rate for load in panel.loads if load.saturated]
     right = max(load.rate for load in panel.loads) * 1.08
     if beyond:
@@ -179,9 +174,7 @@ def _caption(every: Sequence[Panel], shown: Sequence[Panel]) -> str:
         "requests are too few for are not drawn; the table of requests names them."
     )
     if any(load.saturated for panel in shown for load in panel.loads):
-        text += (
-            " Shaded, hollow marks: saturated; there a figure only says how long the run lasted."
-        )
+        text += " Shaded: saturated; a queue that never stops growing has no percentiles."
     if any(panel.capacity for panel in shown):
         text += " Dashed vertical: what scenario=offline completes."
     left_out = len(every) - len(shown)

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from reports.trials import PointView, Record, SweepView
 
 MOST_CURVES = 10
+LEAST_TICKS = 4
+STEPS = (
+    (1, 2, 5),
+    (1, 2, 3, 5, 7),
+    (1, 1.5, 2, 3, 4, 5, 6, 8),
+    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+)
+"""Ticks of a logarithmic axis within a power of ten, coarse to fine."""
 
 
 @dataclass(frozen=True)
@@ -169,13 +177,19 @@ def _rates(axes: Axes, shown: Sequence[Curve]) -> None:
 
 
 def _nice_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2, 3, 5, 7 times powers of ten between two positive ends."""
-    ticks = [m * 10.0**e for e in range(-9, 15) for m in (1, 2, 3, 5, 7)]
-    return [tick for tick in ticks if low <= tick <= high] or [low, high]
+    """Return the coarsest steps within powers of ten that give four ticks or more."""
+    ticks = [low, high]
+    for steps in STEPS:
+        found = [step * 10.0**e for e in range(-9, 15) for step in steps]
+        ticks = [tick for tick in found if low <= tick <= high]
+        if len(ticks) >= LEAST_TICKS:
+            break
+    return ticks or [low, high]
 
 
 def _efficiencies(axes: Axes, shown: Sequence[Curve]) -> None:
-    axes.axhline(100, color=MUTED, lw=0.9, dashes=(4, 3))
+    measured = [at for curve in shown for at, _ in curve.points]
+    axes.plot([min(measured), max(measured)], [100, 100], color=MUTED, lw=0.9, dashes=(4, 3))
     ends = []
     for curve in shown:
         look = curve.look

@@ -46,8 +46,8 @@ def made(folder: Path, *records: dict[str, Any] | None) -> SweepView:
         ([PASSED], "accuracy passed"),
         ([PASSED, PASSED], "accuracy passed throughout"),
         ([OFF, OFF], "accuracy not checked throughout"),
-        ([FAILED, PASSED, PASSED], "accuracy 1 failed, 2 passed"),
-        ([FAILED, OFF, None], "accuracy 1 failed, 2 not checked"),
+        ([FAILED, PASSED, PASSED], "accuracy: 1 failed, 2 passed"),
+        ([FAILED, OFF, None], "accuracy: 1 failed, 2 not checked"),
     ],
 )
 def test_the_outcome_in_words(
