@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 PROVIDER = "CPUExecutionProvider"
 
-PROFILE_LIMIT_S = 10.0
-"""After so long a Loop without a trip limit has shown every operator of its body."""
+PROFILE_LIMIT_S = 1.0
+"""After so long a Loop without a trip limit has shown every operator of its body; every further
+second adds some hundred thousand events that must be read."""
 
 ARTEFACT_FORMAT = 1
 
@@ -425,7 +426,7 @@ class EndedStage(OnnxRuntimeStage):
     def run(self, tensors: Sequence[Any], options: Any = None) -> List[Handle]:
         """Run the session until it ends or its time is over."""
         options = self._backend.run_options()
-        limit_s = min(PROFILE_LIMIT_S, self._backend.patience_s / 2)
+        limit_s = min(PROFILE_LIMIT_S, self._backend.patience_s / 4)
         ended = threading.Timer(limit_s, setattr, (options, "terminate", True))
         ended.start()
         try:

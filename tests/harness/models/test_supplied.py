@@ -144,7 +144,7 @@ def test_sequences_of_either_integer_type_are_taken(exported: Path, tmp_path: Pa
 
 
 def test_a_loop_that_never_ends_meets_the_clock(endless: Path, tmp_path: Path) -> None:
-    done, (document,) = measure(endless, "measure.loop_limit_s=4", cwd=tmp_path)
+    done, (document,) = measure(endless, "measure.loop_limit_s=8", cwd=tmp_path)
     assert done.returncode == 6
     assert document["status"]["state"] == "timeout"
     assert "the Loop of the decoder has no trip limit and may never end" in done.stdout
