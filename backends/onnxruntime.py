@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
 
 PROVIDER = "CPUExecutionProvider"
+
+PROFILE_LIMIT_S = 1.0
+"""After so long a Loop without a trip limit has shown every operator of its body; every further
+second adds some hundred thousand events that must be read."""
 
 ARTEFACT_FORMAT = 2
 
@@ -387,6 +392,8 @@ class OnnxRuntimeBackend(Backend):
             prefix = str(Path(folder) / stage.name)
             session = self._session(stage.name, forms[stage.name].path, 0, prefix)
             loaded = OnnxRuntimeStage(stage, session, {})
+            if stage.model.get("unlimited"):
+                loaded = EndedStage(stage, session, self, readback.least_outputs(plan, stage))
             profiled[stage.name] = Profiled(loaded, time.perf_counter_ns() - begin)
         runner = Executor(plan, {name: one.stage for name, one in profiled.items()}, self, 0, 0)
         try:
@@ -415,6 +422,10 @@ class OnnxRuntimeBackend(Backend):
             )
         session = self._session(stage.name, built["model"], seed)
         return OnnxRuntimeStage(stage, session, built["effective"])
+
+    def run_options(self) -> Any:
+        """Return new options of one run, by which it can be ended from another thread."""
+        return self._import().RunOptions()
 
     # Handles
 
@@ -458,11 +469,11 @@ class OnnxRuntimeStage(CompiledStage):
         # below it takes and returns the tensors as they are.
         self._call = session._sess.run_with_ort_values  # noqa: SLF001 - see above
 
-    def run(self, tensors: Sequence[Any]) -> List[Handle]:
+    def run(self, tensors: Sequence[Any], options: Any = None) -> List[Handle]:
         """Run the session; it returns when all outputs are written."""
         feed = {name: handle[0] for name, handle in zip(self._inputs, tensors)}
         try:
-            made = self._call(feed, self._outputs, None)
+            made = self._call(feed, self._outputs, options)
         except Exception as error:
             raise BackendError(f"{self._stage}: {_line(error)}") from error
         return [(made[index], None) for index in self._indices]
@@ -487,3 +498,36 @@ class OnnxRuntimeStage(CompiledStage):
     def close(self) -> None:
         """Release the session."""
         self._session = self._call = None
+
+
+class EndedStage(OnnxRuntimeStage):
+    """A Loop that only its gate ends, ended after a while: on text this short it may never fire.
+
+    Args:
+        stage: whose model it is.
+        session: with profiling.
+        backend: what made it.
+        instead: what the stages after it get to run on; what it ran itself is in the profile.
+    """
+
+    def __init__(
+        self, stage: StagePlan, session: Any, backend: OnnxRuntimeBackend, instead: Sequence[Any]
+    ) -> None:
+        super().__init__(stage, session, {})
+        self._backend = backend
+        self._instead = instead
+
+    def run(self, tensors: Sequence[Any], options: Any = None) -> List[Handle]:
+        """Run the session until it ends or its time is over."""
+        options = self._backend.run_options()
+        limit_s = min(PROFILE_LIMIT_S, self._backend.patience_s / 4)
+        ended = threading.Timer(limit_s, setattr, (options, "terminate", True))
+        ended.start()
+        try:
+            return super().run(tensors, options)
+        except BackendError:
+            if not options.terminate:
+                raise
+            return [self._backend.from_host(array) for array in self._instead]
+        finally:
+            ended.cancel()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Tuple
 
 if TYPE_CHECKING:
-    from backends.plan import Plan, Tensor
+    from backends.plan import Plan, StagePlan, Tensor
 
 SOURCE = "profile of one pass"
 
@@ -29,6 +29,20 @@ def least_inputs(plan: Plan) -> Dict[str, Any]:
     sizes = {symbol: values[0] for symbol, values in plan.sizes.items()}
     full = _full_lengths(plan, sizes)
     return {tensor.name: _filled(tensor, sizes, full.get(tensor.name, 1)) for tensor in plan.inputs}
+
+
+def least_outputs(plan: Plan, stage: StagePlan) -> List[Any]:
+    """Return arrays as a stage might make them at the least sizes: lengths are full, all else 0."""
+    import numpy as np
+
+    sizes = {symbol: values[0] for symbol, values in plan.sizes.items()}
+    full = _full_lengths(plan, sizes)
+    if stage.loop is not None:
+        sizes[stage.loop.steps] = max(full.values())
+    return [
+        np.array(_filled(tensor, sizes, full.get(tensor.name, 0)), tensor.dtype)
+        for tensor in stage.outputs
+    ]
 
 
 def _full_lengths(plan: Plan, sizes: Dict[str, int]) -> Dict[str, int]:

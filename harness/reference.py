@@ -68,7 +68,9 @@ def _make(
         with Worker(log=Path(temporary, "log")) as worker:
             worker.ask("probe", patience, backend=BACKEND, options=OPTIONS, device="0")
             shared = {"plan": plan, "quant": QUANT}
-            compiled = worker.ask("compile", patience, cache_dir=str(job.cache), **shared)["stages"]
+            compiled = worker.ask(
+                "compile", patience, cache_dir=str(job.cache), patience_s=patience, **shared
+            )["stages"]
             artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
             worker.ask("load", patience, seed=seed, artefacts=artefacts, **shared)
             found = worker.ask(

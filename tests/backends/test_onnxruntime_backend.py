@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,9 +13,6 @@ from backends import onnxfile, plan, readback
 from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
 from backends.testing import Answers
 from tests.backends import small_pipeline
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 INPUTS, OUTPUTS = small_pipeline.INPUTS, small_pipeline.OUTPUTS
 
@@ -377,3 +375,41 @@ def test_artefact_holds_what_was_read_back(tmp_path: Path) -> None:
     _, answer = loaded(tmp_path)
     (path,) = (tmp_path / "cache").glob("encoder-*.json")
     assert json.loads(path.read_text())["effective"] == answer["stages"]["encoder"]["effective"]
+
+
+def test_a_loop_that_never_ends_is_ended_while_its_precision_is_read(tmp_path: Path) -> None:
+    entries = small_pipeline.write_models(tmp_path / "models")
+    endless = onnx.load(entries["decoder"]["path"])
+    (loop,) = (node for node in endless.graph.node if node.op_type == "Loop")
+    loop.input[0] = ""
+    onnx.save(endless, entries["decoder"]["path"])
+    entries["decoder"]["unlimited"] = True
+    answers = Answers()
+    answers.ask("probe", backend="onnxruntime", options={"intra_threads": 1})
+    described = small_pipeline.plan(entries)
+    compiled = answers.ask(
+        "compile", plan=described, quant="force_float32", cache_dir=str(tmp_path / "cache"),
+        patience_s=0.2,
+    )["stages"]  # fmt: skip
+    kept = {name: json.loads(Path(one["artefact"]).read_text()) for name, one in compiled.items()}
+    for name, artefact in kept.items():
+        assert artefact["effective"]["compute"] == "float32", name
+        assert artefact["effective"]["verified"], name
+    seen = kept["decoder"]["effective"]["operators"].values()
+    assert sum(dtypes["float32"] for dtypes in seen) == 2  # those inside the Loop
+
+
+def test_what_fails_by_itself_is_not_taken_for_a_loop_that_was_ended(tmp_path: Path) -> None:
+    entries = small_pipeline.write_models(tmp_path / "models")
+    broken = onnx.load(entries["decoder"]["path"])
+    (weight,) = (one for one in broken.graph.initializer if one.name == "axis")
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.array([7]), "axis"))
+    onnx.save(broken, entries["decoder"]["path"])
+    entries["decoder"]["unlimited"] = True
+    answers = Answers()
+    answers.ask("probe", backend="onnxruntime", options={"intra_threads": 1})
+    with pytest.raises(AssertionError, match="decoder"):
+        answers.ask(
+            "compile", plan=small_pipeline.plan(entries), quant="force_float32",
+            cache_dir=str(tmp_path / "cache"),
+        )  # fmt: skip
