@@ -64,6 +64,10 @@ class YardstickPoint(PlannedPoint):
         """Return the inputs, which took no time."""
         return dict(yardsticks.INPUTS), 0
 
+    def _calibration(self) -> tuple[Mapping[str, Any], ...]:
+        """Return what a build of integer precision may calibrate on: the same inputs."""
+        return (dict(yardsticks.INPUTS),) if "qint" in self.config.quant.value else ()
+
 
 @dataclass(frozen=True)
 class Level:

@@ -59,6 +59,8 @@ def test_limits_run_through_the_real_pipeline_and_are_kept(capsys: Any) -> None:
     float32 = next(one for one in quoted["products"] if one["quant"] == "force_float32")
     assert float32["verified"]
     assert float32["macs_per_s"] > 0
+    int8 = next(one for one in quoted["products"] if one["quant"] == "qint8_mixed_float32")
+    assert "int8" in int8["compute"]
     assert {one["backend"] for one in facts["skipped"]} >= {"magicmind", "onnxruntime"}
 
 
