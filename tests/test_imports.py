@@ -41,6 +41,7 @@ LAYERS = (
 """Modules of harness/, low to high: each imports from lower layers only."""
 RUNTIMES = {
     "onnxruntime": "backends/onnxruntime.py",
+    "openvino": "backends/openvino.py",
     "magicmind": "backends/magicmind/sdk.py",
     "onnx": "backends/graphs.py",  # onnxruntime's own format, which the control side writes too
 }
