@@ -194,7 +194,7 @@ def test_slurm_without_accounting_is_refused(tmp_path: Path) -> None:
 def test_a_device_is_held_by_one_at_a_time_and_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.devices.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("harness.exclusive.tempfile.gettempdir", lambda: str(tmp_path))
     inside, most = 0, 0
     guard = threading.Lock()
 
