@@ -16,6 +16,10 @@ SOURCE = "profile of one pass"
 HEAVY = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN", "Attention")
 """Operators that carry the arithmetic; fused forms (FusedConv, QLinearMatMul) contain the name."""
 
+INTEGER = ("DynamicQuantize", "Integer", "QLinear")
+"""Parts of the names of operators that multiply int8 weights with uint8 activations. The profiler's
+types do not tell: weights rearranged at load are left out, scales and biases are floats."""
+
 DTYPES = {"float": "float32", "double": "float64"}
 """The profiler's element types that numpy names otherwise."""
 
@@ -87,6 +91,7 @@ class Seen:
     def __init__(self, events: List[Dict[str, Any]]) -> None:
         self.providers: Set[str] = set()
         self.compute: Set[str] = set()
+        self.made: Set[str] = set()
         self.heavy: Dict[str, Dict[str, int]] = {}
         self.to_half = self.from_half = 0
         nodes: Dict[Tuple[Any, Any], Dict[str, Any]] = {}
@@ -109,7 +114,10 @@ class Seen:
             self.from_half += taken == {"float16"} and made == {"float32"}
         if _is_heavy(operator):
             numeric = {name for name in taken if name != "int32"} or {"unknown"}
+            if any(part in operator for part in INTEGER):
+                numeric = {"int8"}
             self.compute |= numeric
+            self.made |= made - {"int32"}
             counts = self.heavy.setdefault(operator, {})
             dtype = _joined(numeric)
             counts[dtype] = counts.get(dtype, 0) + 1
@@ -120,7 +128,7 @@ class Seen:
             return "unknown"
         if self.compute == {"float32"} and self.to_half and self.from_half:
             return "float16-rounded"
-        return _joined(self.compute)
+        return _joined(self.made if "int8" in self.compute else self.compute)
 
 
 def effective(requested: str, storage: str, events: List[Dict[str, Any]]) -> Dict[str, Any]:

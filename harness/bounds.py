@@ -21,8 +21,6 @@ from harness.series import Series
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.models.counts import Work
-
     Document = Mapping[str, Any]
 
 WIDTHS = {
@@ -43,25 +41,51 @@ class Bound:
     """`memory` or `arithmetic`: what takes that long."""
 
 
+def _types(precision: Any) -> list[str]:
+    return [HELD_AS.get(one, one) for one in str(precision or "").split("+")]
+
+
 def width(precision: str) -> int | None:
-    """Return the bytes of one number of a precision; None where it is not one type."""
-    return WIDTHS.get(HELD_AS.get(precision, precision))
+    """Return the bytes of one number of a precision; None where it is no type of numbers.
+
+    Of a mixture its narrowest counts, for a bound is what nothing can beat.
+    """
+    known = [WIDTHS[one] for one in _types(precision) if one in WIDTHS]
+    return min(known) if known else None
 
 
-def bound(work: Work, limits: Mapping[str, Any], effective: Mapping[str, Any]) -> Bound | None:
+def bandwidth(limits: Mapping[str, Any], size_bytes: float) -> float:
+    """Return the bytes a second of the quickest level that holds so many bytes."""
+    if "levels" not in limits:
+        return float(limits["bandwidth_bytes_s"])
+    able = [
+        one["bytes_per_s"]
+        for one in limits["levels"]
+        if one["capacity_bytes"] is None or one["capacity_bytes"] >= size_bytes
+    ]
+    return float(max(able))
+
+
+def bound(
+    counts: Counts, steps: float, limits: Mapping[str, Any], effective: Mapping[str, Any]
+) -> Bound | None:
     """Return the least time a device needs for some work; None where precision is not known.
 
     Args:
-        work: of one pass.
-        limits: of the device (`harness.peaks.Limits`).
+        counts: of one pass, and of one step of its loop.
+        steps: of that loop.
+        limits: of the device (`harness.peaks`).
         effective: the precision read back: compute, storage, activations.
     """
+    work = counts.total(steps)
     compute = str(effective.get("compute"))
     widths = [width(str(effective.get(key) or compute)) for key in ("storage", "activations")]
     if widths[0] is None or widths[1] is None:
         return None
-    times = {MEMORY: work.bytes(widths[0], widths[1]) / limits["bandwidth_bytes_s"]}
-    if operations := limits["operations_s"].get(compute):
+    again = (counts.step or counts.once).weights * widths[0]
+    times = {MEMORY: work.bytes(widths[0], widths[1]) / bandwidth(limits, again)}
+    rates = [limits["operations_s"].get(one) for one in _types(compute)]
+    if operations := max((one for one in rates if one), default=None):
         times[ARITHMETIC] = 2 * work.macs / operations
     longest = max(times, key=lambda name: times[name])
     return Bound(times[longest], longest)
@@ -86,7 +110,7 @@ def _stage(document: Document, series: Series, stage: str) -> dict[str, Any]:
         return {"share": None, "reason": reason or "nothing was counted"}
     effective = document["settings"]["effective"].get(stage, {})
     steps = _steps(series, stage)
-    found = bound(Counts.of(record).total(steps), limits, effective)
+    found = bound(Counts.of(record), steps, limits, effective)
     if found is None:
         return {"share": None, "reason": "the precision that ran is not known"}
     mean = document["summary"].get(f"{stage}_execute.mean") or {}
@@ -126,10 +150,15 @@ def narrower(document: Document, stage: str) -> str | None:
     record, limits = document["counts"][stage], document["limits"]
     effective = document["settings"]["effective"][stage]
     mean = document["summary"][f"{stage}_execute.mean"]["estimate"]
-    work = Counts.of(record).total(document["roofline"][stage]["steps"] or 0)
+    steps = document["roofline"][stage]["steps"] or 0
     stated = width(str(effective.get("storage") or effective.get("compute"))) or 0
     for name, bytes_each in sorted(WIDTHS.items(), key=lambda one: -one[1]):
-        found = bound(work, limits, dict.fromkeys(("compute", "storage", "activations"), name))
+        found = bound(
+            Counts.of(record),
+            steps,
+            limits,
+            dict.fromkeys(("compute", "storage", "activations"), name),
+        )
         known = bytes_each < stated and name in limits["operations_s"]
         if known and found is not None and found.seconds <= mean:
             return name

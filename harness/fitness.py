@@ -1,4 +1,4 @@
-"""What the checks of this host said, kept where every result can quote it (method, section 9)."""
+"""What is known of this host, kept where every result can quote it (method, section 9)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ def host() -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def home() -> Path:
+SELFCHECK, ROOFLINE = "selfcheck", "roofline"
+"""What is kept of a host: what it can tell apart, and what it can do."""
+
+
+def home(kind: str = SELFCHECK) -> Path:
     """Return where the checks of this host are kept."""
-    return platformdirs.user_data_path("harness", appauthor=False) / "selfcheck" / host()
+    return platformdirs.user_data_path("harness", appauthor=False) / kind / host()
 
 
-def new_folder() -> Path:
+def new_folder(kind: str = SELFCHECK) -> Path:
     """Return a new folder for the result files of one check."""
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for number in count(1):
-        folder = home() / f"{stamp}-{number:03d}"
+        folder = home(kind) / f"{stamp}-{number:03d}"
         if folder.exists() or _facts(folder).exists():
             continue
         folder.mkdir(parents=True)
@@ -61,10 +65,10 @@ def keep(facts: Mapping[str, Any], folder: Path, *, raw: bool) -> Path:
     return path
 
 
-def stored() -> list[dict[str, Any]]:
+def stored(kind: str = SELFCHECK) -> list[dict[str, Any]]:
     """Return the checks of this host, oldest first; what cannot be read is left out."""
     found = []
-    for path in sorted(home().glob("*.json")):
+    for path in sorted(home(kind).glob("*.json")):
         try:
             found.append(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -93,6 +97,20 @@ def quoted() -> dict[str, Any]:
         "comparisons": last["aa"]["comparisons"],
         "mde": last["mde"][str(GATE_BLOCKS)],
         "power": last["power"],
+    }
+
+
+def roofline() -> dict[str, Any]:
+    """Return what a result says of the latest measured limits of its host, or why nothing."""
+    found = stored(ROOFLINE)
+    if not found:
+        return environment.unknown("this host's limits are not known: python -m harness roofline")
+    last = found[-1]
+    return {
+        "started": last["started"],
+        "same_kernel": last["kernel"] == environment.identity()["kernel"],
+        "reading": last["reading"],
+        "products": last["products"],
     }
 
 

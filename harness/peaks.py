@@ -77,10 +77,44 @@ def published(name: str | None) -> Limits | None:
     return PUBLISHED[max(found, key=len)] if found else None
 
 
-def quoted(device: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what a result says of its device's limits, or why it says nothing."""
-    name = (device or {}).get("name")
+def measured(roofline: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of this host's CPU as `python -m harness roofline` found them.
+
+    Bandwidth is that of the quickest level, memory last; arithmetic the quickest product in each
+    precision, two operations for each multiply-accumulate.
+    """
+    operations: dict[str, float] = {}
+    sources = {"bandwidth": "numpy's reading", "measured": str(roofline["started"])}
+    for one in roofline["products"]:
+        rate = 2 * one["macs_per_s"]
+        for compute in str(one["compute"]).split("+"):
+            if rate > operations.get(compute, 0.0):
+                operations[compute] = rate
+                sources[compute] = f"{one['backend']} {one['quant']}"
+    return {
+        "levels": [
+            {key: one[key] for key in ("level", "capacity_bytes", "bytes_per_s")}
+            for one in roofline["reading"]
+        ],
+        "operations_s": operations,
+        "sources": sources,
+        "kind": "measured",
+    }
+
+
+def quoted(
+    device: Mapping[str, Any] | None, roofline: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what a result says of its device's limits, or why it says nothing.
+
+    Args:
+        device: what the backend says of it.
+        roofline: the measured limits of this host's CPU, or the reason there are none.
+    """
+    name, kind = (device or {}).get("name"), (device or {}).get("kind")
     known = published(name)
     if known is not None:
         return known.as_dict()
+    if kind == "cpu" and roofline:
+        return measured(roofline) if "reading" in roofline else {"reason": roofline["reason"]}
     return {"reason": f"no limits are published or measured here for {name or 'this device'}"}

@@ -289,7 +289,9 @@ class Trial:
                 },
                 "models": {name: dict(model) for name, model in planned.models.items()},
                 "counts": self._counts(processes),
-                "limits": peaks.quoted(self.settings.get("device") or planned.probe.get("device")),
+                "limits": peaks.quoted(
+                    self.settings.get("device") or planned.probe.get("device"), fitness.roofline()
+                ),
                 "environment": {
                     "before": before,
                     "after": after,

@@ -70,14 +70,18 @@ def front(places: Sequence[tuple[float, float]]) -> set[int]:
 
 
 def marks(sweep: SweepView, statistic: str) -> list[Mark]:
-    """Return every measured point that has both figures, those of the front marked."""
+    """Return every measured point that has both figures, those of the front marked.
+
+    A point whose outputs are too far from the reference's did other work: it is never on the front.
+    """
     found = []
     for point in sweep.measured:
         latency = point.record("latency", statistic)
         rate = point.record("latency", "items_per_s")
         if latency and rate and latency.estimate is not None and rate.estimate is not None:
             found.append(Mark(point, plain(sweep.labels[point.id]), latency, rate))
-    best = front([one.place for one in found])
+    sound = [at for at, one in enumerate(found) if not one.point.accuracy_failed]
+    best = {sound[at] for at in front([found[at].place for at in sound])}
     return [Mark(o.point, o.label, o.latency, o.rate, at in best) for at, o in enumerate(found)]
 
 
@@ -162,10 +166,12 @@ def _caption(every: Sequence[Mark], statistic: str) -> str:
     count = sum(one.on_front for one in every)
     what = "mean latency" if statistic == "mean" else f"{statistic}, which every point can show"
     crosses = "" if len(every) <= MOST_CROSSES else " of the points on the line"
+    unsound = any(one.point.accuracy_failed for one in every)
     return (
         f"Filled marks on the line: the {count} of {len(every):,} points that no other point beats "
         f"in both; hollow: beaten. Latency is {what}. Crosses{crosses} are 95 % intervals; points "
         "whose crosses overlap are not told apart. Both axes start at zero."
+        + (" A point whose accuracy failed is never on the line." if unsound else "")
     )
 
 

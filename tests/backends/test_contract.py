@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends.testing import BackendContract
+from harness.models import yardsticks
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class TestFakeBackendWithNoise(TestFakeBackend):
         "warmup": 1.0,
         "bookkeeping_ns": 7,
     }
+
+
+class TestReading(BackendContract):
+    backend = "reading"
+    options: ClassVar[dict[str, Any]] = {"bytes": 65536, "threads": 2, "passes": 3}
+    inputs: ClassVar[dict[str, Any]] = dict(yardsticks.INPUTS)
+    outputs: ClassVar[list[str]] = ["last"]
+
+    def plan(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - it reads no file
+        return yardsticks.reading().plan(yardsticks.READING_MODELS)
 
 
 class TestOnnxRuntime(BackendContract):

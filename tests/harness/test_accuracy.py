@@ -139,7 +139,8 @@ def test_rounding_to_half_is_a_small_distance_that_passes(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout
     by_quant = {one["point"]["config"]["quant"]: one["accuracy"] for one in found}
     exact = {key: one["value"] for key, one in by_quant["force_float32"]["figures"].items()}
-    assert exact == {"frames": 0.0, "steps": 0.0, "mel_db": 0.0, "audio_db": 0.0}
+    assert exact["frames"] == exact["steps"] == 0.0
+    assert max(exact.values()) < 1e-4  # the fused form sums in another order
     half = by_quant["force_float16"]
     assert half["state"] == "passed"
     assert 0.0 < half["figures"]["mel_db"]["value"] < 0.1

@@ -171,16 +171,55 @@ def test_what_could_not_be_counted_has_no_share() -> None:
 def test_a_precision_of_several_types_has_no_bound() -> None:
     row = ROWS[0]
     settings = document(row)["settings"]
-    settings["effective"] = as_effective(row["quant"], decoder="float16+float32")
+    settings["effective"] = as_effective(row["quant"], decoder="unknown")
     found = document(row, settings=settings)
     assert found["roofline"]["decoder"]["reason"] == "the precision that ran is not known"
     assert found["roofline"]["encoder"]["share"] > 0
 
 
 def test_arithmetic_may_be_the_limit() -> None:
-    work = counted("waveglow", batch=1, frames=600).once
+    counts = counted("waveglow", batch=1, frames=600)
     effective = dict.fromkeys(("compute", "storage", "activations"), "float16")
-    found = bounds.bound(work, peaks.PUBLISHED["MLU370-S4"].as_dict(), effective)
+    found = bounds.bound(counts, 0, peaks.PUBLISHED["MLU370-S4"].as_dict(), effective)
     assert found is not None
     assert found.limit == bounds.ARITHMETIC
     assert found.seconds == pytest.approx(2 * 600 * 256 * 10_154_426 / 73.7e12)
+
+
+HOST = {
+    "started": "2026-11-25T03:00:00+00:00",
+    "reading": [
+        {"level": "L3, 2 threads", "capacity_bytes": 32 << 20, "bytes_per_s": 100e9},
+        {"level": "memory, 2 threads", "capacity_bytes": None, "bytes_per_s": 40e9},
+    ],
+    "products": [
+        {"backend": "onnxruntime", "quant": "force_float32", "compute": "float32",
+         "macs_per_s": 50e9},
+        {"backend": "onnxruntime", "quant": "qint8_mixed_float32", "compute": "float32+int8",
+         "macs_per_s": 200e9},
+    ],
+}  # fmt: skip
+
+
+def test_a_host_s_own_limits_know_where_the_weights_lie() -> None:
+    limits = peaks.quoted({"name": "a processor", "kind": "cpu"}, HOST)
+    assert limits["operations_s"]["int8"] == 400e9
+    assert bounds.bandwidth(limits, 18e6) == 100e9
+    assert bounds.bandwidth(limits, 72e6) == 40e9
+    counts = counted("decoder", batch=1, text=128, frames=608)
+    assert counts.step
+    floats = dict.fromkeys(("compute", "storage", "activations"), "float32")
+    found = bounds.bound(counts, 608, limits, floats)
+    assert found
+    assert found.limit == bounds.MEMORY
+    # Every step reads the weights again, and they are too many for the cache.
+    assert found.seconds >= 608 * counts.step.weights * 4 / 40e9
+    mixed = {"compute": "float32+int8", "storage": "int8", "activations": "float32"}
+    lighter = bounds.bound(counts, 608, limits, mixed)
+    assert lighter
+    assert lighter.seconds < found.seconds / 4
+
+
+def test_a_host_that_was_not_measured_says_how() -> None:
+    limits = peaks.quoted({"name": "a processor", "kind": "cpu"}, {"value": None, "reason": "no"})
+    assert limits == {"reason": "no"}

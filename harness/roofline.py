@@ -1,0 +1,354 @@
+"""What this machine can do at most: how fast it reads, and how fast it multiplies.
+
+Both are measured as any point is: fresh workers, warm-up, result files. Reading is numpy's, from
+each cache and from memory, on one core and on all. Products are those of the backends here, in
+every mode they offer, so that a peak is what a runtime reaches and its precision is read back.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from harness import environment, extensions, fitness, store
+from harness.config import Config, Measure, Model, Quant
+from harness.errors import HarnessError, WorkerError
+from harness.models import yardsticks
+from harness.plan import PlannedPoint
+from harness.point import make_point
+from harness.series import Series
+from harness.statistics import percentile
+from harness.sweep import quietly
+from harness.units import duration, significant, size
+from harness.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from harness.console import Console
+    from harness.models.pipeline import Pipeline
+
+COMMAND = "python -m harness roofline"
+WORD_BYTES = 8
+READS_BYTES = 1 << 28
+"""What one iteration reads at least, so that it takes some milliseconds."""
+BEYOND = 8
+"""Memory is read over so many times the last cache."""
+LEAST_MEMORY_BYTES = 1 << 28
+YARDSTICKS = {"calibration", "fake", yardsticks.READING}
+"""Backends that run no model."""
+PROBE_TIMEOUT_S = 120.0
+QUICKEST = 0.10
+"""Share of the passes a limit is taken from."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How much is run."""
+
+    processes: int = 3
+    iterations: int = 20
+
+
+FORMS = {"short": Form(), "long": Form(processes=5, iterations=60)}
+
+
+class YardstickPoint(PlannedPoint):
+    """A yardstick, planned: it has no text."""
+
+    def prepare(self) -> tuple[dict[str, Any], int]:
+        """Return the inputs, which took no time."""
+        return dict(yardsticks.INPUTS), 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """Somewhere to read from, and how."""
+
+    level: str
+    capacity_bytes: int | None
+    """What it holds, for all the threads together; None: everything."""
+    threads: int
+    size_bytes: int
+    """What is read over and over."""
+
+    @property
+    def passes(self) -> int:
+        """How often one iteration goes through it."""
+        return max(1, READS_BYTES // self.size_bytes)
+
+
+def levels(caches: Mapping[str, str], cpus: int) -> list[Level]:
+    """Return every cache from the second level on, and memory, for one thread and for all.
+
+    Caches below the last are each core's own, so several threads have as many of them.
+    """
+    found = []
+    sizes = dict(sorted(_unified(caches)))
+    for threads in dict.fromkeys((1, cpus)):
+        for level, capacity in sizes.items():
+            all_of_it = capacity if level == max(sizes) else capacity * threads
+            name = _named(f"L{level}", threads)
+            found.append(Level(name, all_of_it, threads, all_of_it // 2))
+        beyond = max(LEAST_MEMORY_BYTES, BEYOND * max(sizes.values(), default=0))
+        found.append(Level(_named("memory", threads), None, threads, beyond))
+    return found
+
+
+def _named(what: str, threads: int) -> str:
+    return f"{what}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _unified(caches: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Yield level and bytes of the caches named as `L2 Unified: 1024K`."""
+    for name, text in caches.items():
+        level = re.fullmatch(r"L(\d+) Unified", name)
+        amount = re.fullmatch(r"(\d+)([KM]?)", str(text))
+        if level and amount:
+            yield int(level[1]), int(amount[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20}[amount[2]]
+
+
+# --- running ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """One thing to measure: a point, and what it says of the machine."""
+
+    name: str
+    point: PlannedPoint
+    level: Level | None
+    """Of reading; None: a product."""
+
+    @property
+    def amount(self) -> float:
+        """Bytes, or MACs, of one pass."""
+        if self.level is None:
+            return yardsticks.PRODUCT_MACS
+        each = self.level.size_bytes // self.level.threads // WORD_BYTES * WORD_BYTES
+        return each * self.level.threads * self.level.passes
+
+
+def _point(
+    form: Form,
+    pipeline: Pipeline,
+    models: Mapping[str, Mapping[str, Any]],
+    backend: Mapping[str, Any],
+    quant: Quant = Quant.force_float32,
+) -> YardstickPoint:
+    measure = Measure(
+        min_processes=1,
+        max_processes=1,
+        warmup_iters=2,
+        num_iters=form.iterations,
+        time_limit_s=None,
+    )
+    config = Config(
+        backend={"python": None, **backend}, model=Model("none"), measure=measure, quant=quant
+    )
+    point = make_point(
+        config,
+        pipeline=pipeline.name,
+        options={key: value for key, value in backend.items() if key != "name"},
+        models={name: str(model["sha256"]) for name, model in models.items()},
+    )
+    return YardstickPoint(
+        point=point,
+        config=config,
+        pipeline=pipeline,
+        plan=pipeline.plan(models),
+        models=models,
+        weights=yardsticks.WEIGHTS,
+        probe={"available": True},
+        skip=None,
+    )
+
+
+def _readings(form: Form, places: Sequence[Level]) -> list[Yardstick]:
+    found = []
+    for one in places:
+        backend = {
+            "name": yardsticks.READING,
+            "bytes": one.size_bytes,
+            "threads": one.threads,
+            "passes": one.passes,
+        }
+        point = _point(form, yardsticks.reading(), yardsticks.READING_MODELS, backend)
+        found.append(Yardstick(one.level, point, one))
+    return found
+
+
+def _probe(name: str) -> Mapping[str, Any]:
+    """Return what a backend says of itself; not available where it cannot be asked."""
+    try:
+        with Worker() as worker:
+            return worker.ask("probe", PROBE_TIMEOUT_S, backend=name, options={}, device="0")
+    except HarnessError as error:
+        return {"available": False, "reason": str(error)}
+
+
+def _products(form: Form, path: Path) -> tuple[list[Yardstick], list[dict[str, Any]]]:
+    """Return a product for each mode of each backend that computes on this CPU, and what not."""
+    models = yardsticks.models(path, store.sha256(path))
+    found, skipped = [], []
+    for described in extensions.describe():
+        name = described["name"]
+        if name in YARDSTICKS:
+            continue
+        probe = _probe(name)
+        if not probe["available"]:
+            skipped.append({"backend": name, "quant": None, "reason": probe["reason"]})
+            continue
+        if probe["device"]["kind"] != "cpu":
+            continue
+        for quant, precision in probe["precisions"].items():
+            reason = precision.get("skipped")
+            if precision.get("form", "float32") != "float32":
+                reason = f"computes as force_float32 does: {precision['note']}"
+            if reason:
+                skipped.append({"backend": name, "quant": quant, "reason": reason})
+                continue
+            point = _point(form, yardsticks.product(), models, {"name": name}, Quant(quant))
+            found.append(Yardstick(f"{name} {quant}", point, None))
+    return found, skipped
+
+
+def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool]) -> dict[str, Any]:
+    """Measure the limits; return them. The result files stay in `folder`.
+
+    The yardsticks take turns, so that a disturbance of some seconds meets a process of each.
+
+    Args:
+        form: how much to run.
+        folder: where the result files go.
+        console: gets the progress.
+        stopped: whether the user wants to end it.
+
+    Raises:
+        WorkerError: reading does not run here.
+        KeyboardInterrupt: `stopped` said so.
+    """
+    started = time.monotonic()
+    file = folder / yardsticks.PRODUCT_FILE
+    yardsticks.write_product(file)
+    caches = environment.collect()["cpu"]["caches"]
+    cpus = int(_probe(yardsticks.READING)["device"]["facts"]["cpus"])
+    readings = _readings(form, levels({} if "reason" in caches else caches, cpus))
+    products, skipped = _products(form, file)
+    wanted = [*readings, *products]
+    documents: dict[str, list[Mapping[str, Any]]] = {one.name: [] for one in wanted}
+    total, done = len(wanted) * form.processes, 0
+    for turn in range(form.processes):
+        for place, one in enumerate(list(wanted)):
+            if stopped():
+                raise KeyboardInterrupt
+            spent = time.monotonic() - started
+            left = spent / done * (total - done) if done else None
+            done += 1
+            console.progress(done, total, "roofline", one.name, left)
+            try:
+                documents[one.name] += quietly(
+                    [one.point], folder / f"{turn + 1}-{place + 1:02d}", COMMAND
+                )
+            except WorkerError as error:
+                if one.level is not None:
+                    raise
+                name, quant = one.name.split()
+                skipped.append({"backend": name, "quant": quant, "reason": str(error)})
+                wanted.remove(one)
+    file.unlink()
+    return {
+        "schema": {"name": "harness.roofline", "major": 1, "minor": 0},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": time.monotonic() - started,
+        "form": asdict(form),
+        "host": fitness.host(),
+        "kernel": environment.identity()["kernel"],
+        "cpus": cpus,
+        "reading": [_read(one, documents[one.name]) for one in readings],
+        "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.level],
+        "skipped": skipped,
+    }
+
+
+def fastest(samples: Sequence[Any], amount: float) -> dict[str, Any]:
+    """Return the rate of the quickest tenth of passes, with its interval.
+
+    A limit is what a machine can do, so neighbours that slow the other passes do not enter.
+
+    Args:
+        samples: seconds of every steady pass, by process.
+        amount: what each pass gets through.
+    """
+    found = percentile(samples, QUICKEST)
+    low, high = found.ci or (None, None)
+    return {
+        "rate": amount / found.value,
+        "ci95": [amount / high, amount / low] if low and high else None,
+        "n": found.n,
+        "processes": found.processes,
+    }
+
+
+def _samples(documents: Sequence[Mapping[str, Any]], stage: str) -> list[Any]:
+    """Return the steady seconds of a stage's model, one array for each process."""
+    return [one for document in documents for one in Series(document).seconds(f"{stage}_execute")]
+
+
+def _read(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rate = fastest(_samples(documents, yardsticks.READING), one.amount)
+    return {**asdict(one.level), "bytes_per_s": rate.pop("rate"), **rate} if one.level else {}
+
+
+def _multiplied(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    effective = documents[0]["settings"]["effective"][yardsticks.PRODUCT]
+    rate = fastest(_samples(documents, yardsticks.PRODUCT), one.amount)
+    backend, quant = one.name.split()
+    return {
+        "backend": backend,
+        "quant": quant,
+        "runtime": documents[0]["settings"]["runtime"],
+        "compute": effective["compute"],
+        "storage": effective["storage"],
+        "verified": effective["verified"],
+        "threads": documents[0]["settings"].get("threads"),
+        "macs_per_s": rate.pop("rate"),
+        **rate,
+    }
+
+
+# --- showing ---------------------------------------------------------------------------------
+
+
+def lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the limits as a reader wants them."""
+    for one in facts["reading"]:
+        yield (
+            f"reads     {one['level']:<18} {_rate(one, 'bytes_per_s', 1e9)} GB/s "
+            f"({size(one['size_bytes'])} again and again)"
+        )
+    for one in facts["products"]:
+        sure = "" if one["verified"] else " (not verified)"
+        yield (
+            f"products  {one['compute']:<18} {_rate(one, 'macs_per_s', 0.5e9)} GFLOP/s "
+            f"({one['backend']} {one['quant']}{sure})"
+        )
+    for one in facts["skipped"]:
+        mode = f" {one['quant']}" if one["quant"] else ""
+        yield f"no        {one['backend']}{mode}: {one['reason']}"
+    yield (
+        "rates of the quickest tenth of passes, 95 % intervals; "
+        f"took {duration(facts['seconds'])}; host {facts['host']}, kernel {facts['kernel']}"
+    )
+
+
+def _rate(one: Mapping[str, Any], key: str, unit: float) -> str:
+    interval = one["ci95"]
+    within = "no interval"
+    if interval:
+        within = f"{significant(interval[0] / unit)} – {significant(interval[1] / unit)}"
+    return f"{significant(one[key] / unit):>7} ({within})"
