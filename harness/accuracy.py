@@ -45,6 +45,7 @@ MEASURES = (
     Measure("frames", "frames", "frames", 0),
     Measure("steps", "stop step", "steps", 0),
     Measure("mel_db", "mel distance", "dB", 2),
+    Measure("alignment", "alignment", "of the attention", 3),
     Measure("audio_db", "log-spectral distance", "dB", 2),
 )
 
@@ -59,6 +60,7 @@ class Outputs:
         mel: (batch, bands, frames), natural logarithm of amplitude.
         audio: (batch, samples), or None without the vocoder.
         hop: audio samples of one frame.
+        alignments: (steps, batch, text), each row's attention over the text, or None.
     """
 
     lengths: Array
@@ -66,6 +68,7 @@ class Outputs:
     mel: Array
     audio: Array | None
     hop: int
+    alignments: Array | None = None
 
 
 def mel_distance(reference: Array, found: Array) -> Array:
@@ -104,8 +107,9 @@ def _frames(audio: Array) -> Array:
 def distances(reference: Outputs, found: Outputs) -> dict[str, float | None]:
     """Return every distance; None where there is nothing to compare.
 
-    frames is the largest difference of a row's length, steps that of the decoder's; mel_db and
-    audio_db are means over the frames both have, of all rows.
+    frames is the largest difference of a row's length, steps that of the decoder's; mel_db,
+    alignment (the share of the attention that lies on other symbols, half of the sum of absolute
+    differences) and audio_db are means over the frames both have, of all rows.
     """
     common = np.minimum(reference.lengths, found.lengths).astype(int)
     pairs = zip(reference.mel, found.mel, common, strict=True)
@@ -114,10 +118,18 @@ def distances(reference: Outputs, found: Outputs) -> dict[str, float | None]:
     if reference.audio is not None and found.audio is not None:
         rows = zip(reference.audio, found.audio, common * reference.hop, strict=True)
         audio = [log_spectral_distance(a[:end], b[:end]) for a, b, end in rows if end]
+    attended: list[Array] = []
+    if reference.alignments is not None and found.alignments is not None:
+        moved = zip(
+            reference.alignments.swapaxes(0, 1), found.alignments.swapaxes(0, 1), common,
+            strict=True,
+        )  # fmt: skip
+        attended = [np.abs(a[:end] - b[:end]).sum(axis=1) / 2 for a, b, end in moved if end]
     return {
         "frames": float(np.abs(reference.lengths.astype(int) - found.lengths).max()),
         "steps": float(abs(reference.steps - found.steps)),
         "mel_db": _mean(mel),
+        "alignment": _mean(attended),
         "audio_db": _mean(audio),
     }
 

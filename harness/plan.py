@@ -16,6 +16,7 @@ from harness.config import Dropout
 from harness.errors import UsageError, WorkerError
 from harness.measure import Job
 from harness.models import tacotron2, text
+from harness.models.pipeline import ALIGNMENTS
 from harness.point import Point, backend_options, make_point
 from harness.results import point_id
 from harness.worker import Worker
@@ -151,7 +152,8 @@ class PlannedPoint:
             for spec in stage.outputs
             if spec.name in lengths
         ]
-        return tuple(dict.fromkeys([*produced, *lengths_made]))
+        given = [ALIGNMENTS.name for one in self.models.values() if one.get(ALIGNMENTS.name)]
+        return tuple(dict.fromkeys([*produced, *lengths_made, *given]))
 
 
 def _inputs(batch: text.Batch) -> dict[str, Any]:

@@ -130,6 +130,10 @@ class Stage:
         }
 
 
+ALIGNMENTS = TensorSpec("alignments", ("steps", "batch", "text"))
+"""Attention weights of every step: an output that is no part of the contract, but may be there."""
+
+
 @dataclass(frozen=True)
 class SizeRange:
     """The least, typical and largest value of a symbol: the shapes an engine is compiled for."""
@@ -202,9 +206,17 @@ class Pipeline:
                 for symbol, sizes in self.sizes.items()
             },
             "stages": [
-                {**stage.plan(), "model": dict(models[stage.name])} for stage in self.stages
+                {**_given(stage, models[stage.name]).plan(), "model": dict(models[stage.name])}
+                for stage in self.stages
             ],
         }
+
+
+def _given(stage: Stage, model: Mapping[str, Any]) -> Stage:
+    """Return a stage with the output its file gives beside those of the contract."""
+    if not model.get(ALIGNMENTS.name):
+        return stage
+    return replace(stage, outputs=(*stage.outputs, ALIGNMENTS))
 
 
 def names(specs: Sequence[TensorSpec]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
 from harness.models.graphs.files import LABEL_KEY, STEP_LIMIT_KEY, WEIGHTS_KEY
+from harness.models.pipeline import ALIGNMENTS
 from harness.models.synthetic import SEED_KEY, label
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Facts:
     metadata: Mapping[str, str]
     unlimited: bool
     """A Loop in it has no trip limit: nothing but its gate ends it."""
+    alignments: bool = False
+    """Its Loop's attention weights are an output, which the contract does not ask for."""
     fixed: tuple[str, ...] = ()
     """Inputs of the single step whose batch is a number, as NVIDIA's exporter leaves them."""
 
@@ -92,6 +95,8 @@ class Facts:
         record: dict[str, Any] = {}
         if self.unlimited:
             record["unlimited"] = True
+        if self.alignments:
+            record[ALIGNMENTS.name] = True
         if self.fixed:
             record["step_fixed"] = list(self.fixed)
         limit = self.metadata.get(STEP_LIMIT_KEY, "")
@@ -122,7 +127,11 @@ def check(path: Path, stage: Stage) -> Facts:
     unlimited = any(node.op_type == "Loop" and not node.input[0] for node in model.graph.node)
     step = path.with_name(stage.loop.step_model) if stage.loop else None
     fixed = _fixed_batch(_valid(step)) if step and step.is_file() else ()
-    return Facts({prop.key: prop.value for prop in model.metadata_props}, unlimited, fixed)
+    given = stage.loop is not None and any(
+        value.name == ALIGNMENTS.name for value in model.graph.output
+    )
+    about = {prop.key: prop.value for prop in model.metadata_props}
+    return Facts(about, unlimited, given, fixed)
 
 
 def _valid(path: Path) -> Any:

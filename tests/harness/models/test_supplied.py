@@ -247,3 +247,23 @@ def test_the_exporters_files_count_as_ours_do(exported: Path, tmp_path: Path) ->
         assert theirs.activations == ours.activations
         # Its constants stand in the graph in other forms, by some vectors of a layer's width.
         assert theirs.weights == pytest.approx(ours.weights, rel=0.01)
+
+
+def test_alignments_are_compared_where_the_file_gives_them(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    synthetic.write(folder, "tiny", 1234, lambda _: None)
+    _, (without,) = measure(folder, cwd=tmp_path)
+    assert without["accuracy"]["figures"]["alignment"]["value"] is None
+    assert "no output 'alignments'" in without["accuracy"]["not_compared"]["alignment"]
+    decoder = onnx.load(folder / "decoder.onnx")
+    dims = ["steps", "batch_size", "seq_len"]
+    decoder.graph.output.append(onnx.helper.make_tensor_value_info("alignments", 1, dims))
+    onnx.save(decoder, folder / "decoder.onnx")
+    again = tmp_path / "again"
+    again.mkdir()
+    done, (found,) = measure(folder, cwd=again)
+    assert done.returncode == 0, done.stdout
+    figure = found["accuracy"]["figures"]["alignment"]
+    assert figure["value"] == pytest.approx(0.0, abs=1e-5)
+    assert not found["accuracy"]["not_compared"]
