@@ -174,6 +174,8 @@ class Backend:
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         self.settings = check_options(self.options, options, self.name)
         self.device = device
+        self.beside: List[str] = []
+        """The devices measured at the same time, this one among them; empty: this one alone."""
 
     # What is here
 

@@ -11,6 +11,7 @@ vendor's package, made on first use and in this file alone.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import tempfile
 import time
@@ -82,12 +83,30 @@ class OnnxRuntimeBackend(Backend):
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         super().__init__(options, device)
-        self.settings["intra_threads"] = self.settings["intra_threads"] or counters.cpus()
         self._vendor: Any = None
         self._share: Any = None
         self._cpu: Any = None
 
     # What is here
+
+    def _pinned(self) -> Optional[List[int]]:
+        """Keep to this device's share of the CPUs; return it, None where the device is the CPU."""
+        several = self.beside
+        if len(several) < 2:  # noqa: PLR2004 - one device is the whole CPU
+            if self.device != "0":
+                raise UsageError(
+                    f"no device {self.device!r}; the CPU is device '0', and devices=0,1 share it"
+                )
+            return None
+        cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        count, place = len(several), several.index(self.device)
+        if count > len(cpus):
+            raise UsageError(
+                f"devices={','.join(several)}: {len(cpus)} CPUs cannot be shared by {count} devices"
+            )
+        share = cpus[place * len(cpus) // count : (place + 1) * len(cpus) // count]
+        os.sched_setaffinity(0, share)
+        return share
 
     def _import(self) -> Any:
         """Return the vendor's package.
@@ -108,20 +127,24 @@ class OnnxRuntimeBackend(Backend):
         return self._vendor
 
     def probe(self) -> Dict[str, Any]:
-        """Return the runtime and the one device there is."""
-        if self.device != "0":
-            raise UsageError(f"no device {self.device!r}; the CPU is device '0'")
+        """Return the runtime and the device: the CPU, or with several at once a share of it.
+
+        Device k of D gets the k-th of D equal shares of the CPUs this process may use, and keeps
+        to them. That happens before the runtime starts a thread.
+        """
+        share = self._pinned()
+        self.settings["intra_threads"] = self.settings["intra_threads"] or counters.cpus()
         answer: Dict[str, Any] = {
             "available": True,
             "reason": None,
             "runtime": {"name": "onnxruntime", "version": None, "providers": [], "build": None},
             "device": {
-                "id": "0",
+                "id": self.device,
                 "kind": "cpu",
                 "name": counters.cpu_name(),
-                "facts": {"cpus": counters.cpus()},
+                "facts": {"cpus": counters.cpus(), "pinned": share},
             },
-            "devices": ["0"],
+            "devices": self.beside or ["0"],
         }
         try:
             vendor = self._import()

@@ -193,7 +193,12 @@ class Worker:
     @staticmethod
     def _named(args: Dict[str, Any]) -> Backend:
         options = _get(args, "options", dict, {})
-        return registry.find(_get(args, "backend", str))(options, _get(args, "device", str, "0"))
+        device = _get(args, "device", str, "0")
+        backend = registry.find(_get(args, "backend", str))(options, device)
+        backend.beside = _get(args, "beside", list, [])
+        if backend.beside and device not in backend.beside:
+            raise UsageError(f"device {device!r} is not among those measured: {backend.beside}")
+        return backend
 
     def _close(self, args: Dict[str, Any]) -> Dict[str, Any]:
         self.close()

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.2
 BAR = 30
-MOST_NAMES = 3
-"""Points named beside what several have in common."""
 PLAIN_EVERY_S = 10.0
 """Without a terminal a line is written on a change of phase, and at most this often otherwise."""
 
@@ -148,10 +146,10 @@ class Console:
 
 
 class _Limits:
-    """Each warning and each reason against a better grade once, with its points."""
+    """Each kind of warning and of reason against a better grade once, with its points."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], list[str]] = {}
+        self._found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         self._points = 0
 
     def add(self, document: Mapping[str, Any]) -> None:
@@ -159,30 +157,37 @@ class _Limits:
         self._points += 1
         name = document["point"]["name"]
         for one in document["warnings"]:
-            self._note(f"{one['severity']}: {one['seen']}", one["advice"], name)
-        for reason in document["grade"].get("latency.mean", {}).get("reasons", ()):
-            text = f"no better than {reason['letter']}: {reason['text']}"
-            self._note(text, reason["advice"], name)
+            self._note(one["severity"], one["code"], one["advice"], (one["seen"], name))
+        for one in document["grade"].get("latency.mean", {}).get("reasons", ()):
+            rank = f"no better than {one['letter']}"
+            self._note(rank, one["code"], one["advice"], (one["text"], name))
 
-    def _note(self, text: str, advice: str, name: str) -> None:
-        self._found.setdefault((text, advice), []).append(name)
+    def _note(self, rank: str, code: str, advice: str, said: tuple[str, str]) -> None:
+        self._found.setdefault((rank, code, advice), []).append(said)
 
     def lines(self) -> Iterator[str]:
-        """Yield the gravest first."""
-        for (text, advice), names in sorted(
-            self._found.items(), key=lambda one: _gravity(one[0][0])
-        ):
-            if self._points == 1:
-                yield f"{text} -> {advice}"
-                continue
-            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-            where = ", ".join(names[:MOST_NAMES]) + more
-            yield f"{text} ({'every point' if len(names) == self._points else where}) -> {advice}"
+        """Yield the gravest first; of what differs from point to point, the first point's words."""
+        for (rank, code, advice), said in sorted(self._found.items(), key=_gravity):
+            del code
+            yield f"{rank}: {said[0][0]}{self._where(said)} -> {advice}"
+
+    def _where(self, said: Sequence[tuple[str, str]]) -> str:
+        if self._points == 1:
+            return ""
+        alike = len({text for text, _ in said}) == 1
+        if len(said) == self._points:
+            return " (every point)" if alike else f" ({said[0][1]}; every point has the like)"
+        more = len(said) - 1
+        return f" ({said[0][1]}{f' and {more} more' if more else ''})"
 
 
-def _gravity(text: str) -> tuple[int, str]:
-    words = ("error", "no better than F", "no better than D", "warning", "no better than C")
-    return next((n for n, word in enumerate(words) if text.startswith(word)), len(words)), text
+GRAVEST_FIRST = ("error", "no better than F", "no better than D", "warning", "no better than C")
+
+
+def _gravity(one: tuple[tuple[str, str, str], list[tuple[str, str]]]) -> tuple[int, str]:
+    rank, code, _ = one[0]
+    known = rank in GRAVEST_FIRST
+    return (GRAVEST_FIRST.index(rank) if known else len(GRAVEST_FIRST)), code
 
 
 def _devices(document: Mapping[str, Any]) -> str:

@@ -73,6 +73,8 @@ class Job:
 
     calibration: tuple[Mapping[str, Any], ...] = ()
     """Inputs a build of integer precision may calibrate on, the same for every point."""
+    devices: tuple[str, ...] = ()
+    """All devices measured at the same time, this one among them; empty: this one alone."""
     first: bool = True
     """Whether this is the device whose outputs are kept in a file."""
 
@@ -235,7 +237,12 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     record["start_ns"] = worker.start_ns
     record["clock_epoch_ns"] = worker.greeting.get("epoch_ns")
     probe = worker.ask(
-        "probe", patience, backend=job.backend, options=job.options, device=job.device
+        "probe",
+        patience,
+        backend=job.backend,
+        options=job.options,
+        device=job.device,
+        beside=list(job.devices),
     )
     if probe.get("virtual_clock"):
         record["clock_epoch_ns"] = 0  # every worker's clock starts at 0

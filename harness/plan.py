@@ -86,6 +86,7 @@ class PlannedPoint:
             options=backend_options(config),
             interpreter=config.backend.get("python"),
             device=config.devices[0],
+            devices=_beside(config),
             quant=config.quant.value,
             seed=config.seed,
             plan=self.plan,
@@ -155,6 +156,11 @@ class PlannedPoint:
 def _inputs(batch: text.Batch) -> dict[str, Any]:
     """Return a batch as the pipeline's inputs, nested lists."""
     return {"sequences": batch.ids.tolist(), "sequence_lengths": batch.lengths.tolist()}
+
+
+def _beside(config: Config) -> tuple[str, ...]:
+    """Return the devices of a point where there are several."""
+    return tuple(config.devices) if len(config.devices) > 1 else ()
 
 
 class Planner:
@@ -249,12 +255,19 @@ class Planner:
     def _probe(self, config: Config) -> Mapping[str, Any]:
         name, options = config.backend["name"], backend_options(config)
         device = config.devices[0]
-        key = repr((name, config.backend.get("python"), sorted(options.items()), device))
+        beside = _beside(config)
+        python = config.backend.get("python")
+        key = repr((name, python, sorted(options.items()), device, beside))
         if key not in self._probes:
             try:
-                with Worker(config.backend.get("python")) as worker:
+                with Worker(python) as worker:
                     self._probes[key] = worker.ask(
-                        "probe", PROBE_TIMEOUT_S, backend=name, options=options, device=device
+                        "probe",
+                        PROBE_TIMEOUT_S,
+                        backend=name,
+                        options=options,
+                        device=device,
+                        beside=list(beside),
                     )
             except UsageError as error:
                 raise UsageError(f"backend={name} devices={device}: {error}") from error

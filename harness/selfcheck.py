@@ -7,7 +7,6 @@ must show one.
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -16,24 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import comparison, environment, fitness, outliers, resume, statistics
+from harness import comparison, environment, fitness, outliers, statistics
 from harness.config import Config, Measure, Model
-from harness.console import Console
-from harness.errors import WorkerError
 from harness.models import calibration
 from harness.plan import PlannedPoint, Side
 from harness.point import make_point
 from harness.series import WHOLE, Series
-from harness.sweep import Session, Sweep
+from harness.sweep import quietly
 from harness.units import duration, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from harness.console import Console
+
 EFFECTS = (0.02, 0.05)
 """Shares of work added, to see whether they are found."""
 POWER = 0.80
+COMMAND = "python -m harness selfcheck"
 
 
 @dataclass(frozen=True)
@@ -145,28 +145,6 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
     }
 
 
-def _measured(points: Sequence[PlannedPoint], folder: Path) -> list[dict[str, Any]]:
-    """Measure a few points as any sweep is, without a word.
-
-    Raises:
-        WorkerError: one of them could not be measured.
-    """
-    folder.mkdir(parents=True)
-    documents: list[Any] = []
-    session = Session(
-        command="python -m harness selfcheck",
-        arguments=(),
-        asked=resume.asked(points, rounds=1, retry=False),
-        place=resume.anew(),
-        point=documents.append,
-    )
-    Sweep(points, folder, Console(io.StringIO(), io.StringIO()), session).run()
-    for document in documents:
-        if document["status"]["state"] != "ok":
-            raise WorkerError(f"selfcheck: {document['status']['reason']}")
-    return documents
-
-
 def _profile(form: Form, **changes: Any) -> Measure:
     settings: dict[str, Any] = {
         "min_processes": form.pairs,
@@ -181,10 +159,10 @@ def _profile(form: Form, **changes: Any) -> Measure:
 def _noise(form: Form, folder: Path) -> dict[str, Any]:
     """Run the kernel for a while in one process; return what its series looks like."""
     once = _profile(form, min_processes=1, max_processes=1)
-    (first,) = _measured([point(once)], folder / "length")
+    (first,) = quietly([point(once)], folder / "length", COMMAND)
     each_s = first["summary"]["latency.mean"]["estimate"]
     whole = replace(once, num_iters=max(50, math.ceil(form.noise_s / each_s)))
-    (document,) = _measured([point(whole)], folder / "series")
+    (document,) = quietly([point(whole)], folder / "series", COMMAND)
     (process,) = document["processes"]
     (samples,) = Series(document).seconds(WHOLE)
     before, after = (document["environment"][end]["state"] for end in ("before", "after"))
@@ -220,7 +198,7 @@ def _compare(form: Form, folder: Path, effects: Sequence[float]) -> Compared:
         *(point(measure, extra=effect) for effect in effects),
     ]
     found: dict[tuple[str, str], list[float]] = {}
-    for document in _measured(points, folder):
+    for document in quietly(points, folder, COMMAND):
         series = Series(document)
         means = [float(one.mean()) for one in series.seconds(WHOLE)]
         blocks = [process["block"] for process in series.processes]

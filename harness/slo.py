@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from harness import resume
 from harness.config import Kind, Scenario
-from harness.console import Console
-from harness.errors import WorkerError
-from harness.sweep import Session, Sweep
+from harness.sweep import quietly
 from harness.units import seconds
 
 if TYPE_CHECKING:
@@ -126,18 +122,5 @@ class Search:
         if fresh:
             config = replace(config, seed=self._config.seed + 1)
         folder = self._folder / f"{self._tried:02d}-{scenario.name()}"
-        folder.mkdir(parents=True)
-        documents: list[Mapping[str, Any]] = []
-        points = self._planner.plan([config])
-        session = Session(
-            command="python -m harness slo",
-            arguments=(),
-            asked=resume.asked(points, rounds=1, retry=False),
-            place=resume.anew(),
-            point=documents.append,
-        )
-        Sweep(points, folder, Console(io.StringIO(), io.StringIO()), session).run()
-        (document,) = documents
-        if document["status"]["state"] != "ok":
-            raise WorkerError(f"slo: {document['status']['reason']}")
+        (document,) = quietly(self._planner.plan([config]), folder, "python -m harness slo")
         return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from harness import (
     stopping,
     together,
 )
-from harness.errors import ExitStatus, UsageError, WorkerTimeoutError
+from harness.errors import ExitStatus, UsageError, WorkerError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
 from harness.plan import Side
@@ -92,6 +93,7 @@ class Sweep:
         except OSError as error:
             raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         (measure or Sweep.measure)(self)
+        self._guarded(self.write_summary)
         try:
             for side, one in facts.items():
                 ended = {"at": now(), "states": self._states(side)}
@@ -144,8 +146,10 @@ class Sweep:
             self.end(point, "failed", _unwritable(error))
             return
         if document is not None:
+            # An earlier session may have been killed between this file and what follows from it.
             self._parts[point.number] = results.summary_part(document)
             self._inaccurate |= accuracy.failed(document)
+            self._guarded(partial(self.session.point, document))
         elif point.planned.skip:
             self.end(point, "skipped", point.planned.skip)
         elif point.finished:  # killed after the process that failed, before its result
@@ -304,9 +308,13 @@ class Sweep:
             return
         self._parts[point.number] = results.summary_part(document)
         self._inaccurate |= accuracy.failed(document)
+        self._guarded(self.write_summary)
+        self._guarded(partial(self.session.point, document))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write what follows from the result files; a disk that refuses it ends nothing."""
         try:
-            self.write_summary()
-            self.session.point(document)
+            write()
         except OSError as error:
             self.console.notice(f"summary and report: {_unwritable(error)}")
 
@@ -378,3 +386,35 @@ class Sweep:
 def _unwritable(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     return f"results cannot be written: {error.strerror or error}{where}"
+
+
+def quietly(points: Sequence[PlannedPoint], folder: Path, command: str) -> list[Mapping[str, Any]]:
+    """Measure points as any sweep does, without a word, into a new folder.
+
+    Args:
+        points: what is measured.
+        folder: is made.
+        command: what the result files call the command.
+
+    Returns:
+        The result documents, in the order the points ended.
+
+    Raises:
+        WorkerError: a point could not be measured.
+    """
+    from harness.console import Console  # noqa: PLC0415 - only where there is nobody to tell
+
+    folder.mkdir(parents=True)
+    documents: list[Mapping[str, Any]] = []
+    session = Session(
+        command=command,
+        arguments=(),
+        asked=resume.asked(points, rounds=1, retry=False),
+        place=resume.anew(),
+        point=documents.append,
+    )
+    Sweep(points, folder, Console(io.StringIO(), io.StringIO()), session).run()
+    for document in documents:
+        if document["status"]["state"] != "ok":
+            raise WorkerError(f"{command}: {document['status']['reason']}")
+    return documents

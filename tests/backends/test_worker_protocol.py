@@ -63,7 +63,7 @@ def test_unknown_verb_is_a_protocol_error_that_lists_the_verbs() -> None:
     assert answer["id"] == 7
     assert answer["error"]["kind"] == "protocol"
     assert (
-        "describe, probe, compile, load, verify, run, overhead, close"
+        "describe, probe, compile, load, verify, run, overhead, observe, examine, close"
         in (answer["error"]["message"])
     )
 

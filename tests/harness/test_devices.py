@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,10 @@ from harness import devices, metrics
 from harness.errors import WorkerError
 from harness.series import Series
 from harness.together import WAITED, Gate
+from tests.harness.test_cli import documents, harness
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MS = 1_000_000
 
@@ -138,3 +143,22 @@ def test_who_waits_for_a_failed_device_is_told() -> None:
     gate.leave("1")
     with pytest.raises(WorkerError, match=WAITED):
         gate.start()
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two devices of the CPU need two CPUs")
+def test_devices_of_the_cpu_keep_to_cores_of_their_own(tmp_path: Path) -> None:
+    done = harness("model=tiny", "il=8", "devices=0,1", "num_iters=5", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (document,) = documents(tmp_path)
+    pinned = [one["facts"]["pinned"] for one in document["settings"]["devices"].values()]
+    assert all(pinned)
+    assert not set(pinned[0]) & set(pinned[1])
+    assert document["settings"]["options"]["intra_threads"] == len(pinned[0])
+    assert len(document["devices"]["rounds"]) == 3
+
+
+@pytest.mark.parametrize("words", [["devices=1"], [f"devices={','.join(map(str, range(500)))}"]])
+def test_cpus_that_are_not_there_are_refused(words: list[str], tmp_path: Path) -> None:
+    done = harness("model=tiny", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "CPU" in done.stderr.splitlines()[-1]

@@ -1,0 +1,151 @@
+"""Two sweeps against each other, and the baselines kept for that."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import baselines, compat, fitness, results
+from harness import compare as comparing
+from harness.commands import options
+from harness.console import Console
+from harness.errors import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+COMPARE_KEYS = {
+    "rule": ("verdict", "compat"),
+    "format": ("text", "markdown", "json", "junit", "html"),
+    "out": (),
+    "fail_on": ("slower", "unresolved"),
+    "across": ("nothing", "hardware"),
+    "delta": (),
+    "occasion_sd": (),
+}
+"""The keys of `compare`; the first choice is the default."""
+
+
+def compare(arguments: Sequence[str]) -> ExitStatus:
+    """Compare two sweeps, or with rule=compat two of the original's logs."""
+    words = [word for word in arguments if "=" not in word]
+    keys = options.keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
+    delta = _share(keys.get("delta", "0.02"))
+    if "occasion_sd" in keys:
+        occasions = comparing.Occasions(_share(keys["occasion_sd"], "occasion_sd"))
+    else:
+        measured = fitness.occasion_sd()
+        occasions = (
+            comparing.Occasions()
+            if measured is None
+            else comparing.Occasions(measured, measured=True)
+        )
+    paths = [baselines.resolve(word, "compare ") for word in words]
+    if len(paths) not in {1, 2}:
+        raise UsageError(
+            f"compare needs a baseline and a candidate, found {len(paths)} paths: "
+            "`python -m harness compare BASE NEW`"
+        )
+    if len(paths) == 1:
+        found = baselines.judge(paths[0], delta=delta)
+    elif keys["rule"] == "compat":
+        return _compat(*paths)
+    else:
+        found = comparing.compare(
+            _trials(paths[0]),
+            _trials(paths[1]),
+            delta=delta,
+            across_hardware=keys["across"] == "hardware",
+            occasions=occasions,
+        )
+    import reports.comparisons as shown  # noqa: PLC0415 - heavy
+
+    _deliver(shown.FORMATS[keys["format"]](found), keys.get("out"))
+    return found.status(fail_on_unresolved=keys["fail_on"] == "unresolved")
+
+
+def _deliver(text: str, out: str | None) -> None:
+    """Print a text, or write it to the file asked for."""
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"compare: out={out}: cannot be written ({error.strerror})") from error
+
+
+def _share(text: str, key: str = "delta") -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise UsageError(f"compare: {key}={text}: a share above 0 and below 1, such as 0.02")
+    return value
+
+
+def _trials(folder: Path) -> list[Mapping[str, Any]]:
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: not a sweep's folder; logs are compared with rule=compat")
+    found = results.load_sweep(folder)
+    if found.problems:
+        raise UsageError(found.problems[0])
+    if not found.trials:
+        raise UsageError(f"{folder}: holds no result file; name a sweep's folder")
+    return list(found.trials)
+
+
+def _compat(base: Path, new: Path) -> ExitStatus:
+    from reports.comparisons import compat_text  # noqa: PLC0415
+
+    if base.is_dir() != new.is_dir():
+        raise UsageError(f"compare {base} {new}: a sweep and a log; name two of one kind")
+    sides = [_rates(path) for path in (base, new)]
+    rows = [
+        row
+        for name in dict.fromkeys([*sides[0], *sides[1]])
+        for row in comparing.compat_rows(name, sides[0].get(name, {}), sides[1].get(name, {}))
+    ]
+    sys.stdout.write(compat_text(rows))
+    failed = any(row.verdict == "fail" for row in rows)
+    return ExitStatus.REGRESSION if failed else ExitStatus.FINE
+
+
+def _rates(path: Path) -> dict[str, dict[str, float | None]]:
+    """Return the original's items per second by log name and device."""
+    if path.is_dir():
+        return {
+            compat.log_name(trial): {
+                device: block["fields"].get(compat.ITEMS_PER_SECOND)
+                for device, block in trial["compat"].items()
+            }
+            for trial in _trials(path)
+        }
+    blocks = compat.read_log(path)
+    # Two logs are compared whatever they are called.
+    return {"log": {one.device: one.fields.get(compat.ITEMS_PER_SECOND) for one in blocks}}
+
+
+BASELINE_KEYS = {"overwrite": ("false", "true")}
+
+
+def baseline(arguments: Sequence[str]) -> ExitStatus:
+    """Save a sweep's results under a name, or list the names."""
+    console = Console()
+    words = [word for word in arguments if "=" not in word]
+    keys = options.keys("baseline", [word for word in arguments if "=" in word], BASELINE_KEYS)
+    if words == ["list"]:
+        for line in baselines.describe():
+            console.say(line)
+        if not baselines.names():
+            console.say(f"no baseline is saved in {baselines.home()}")
+        return ExitStatus.FINE
+    if len(words) != 3 or words[0] != "save":  # noqa: PLR2004 - save, a name, a folder
+        raise UsageError("baseline: `baseline save NAME DIR [overwrite=true]` or `baseline list`")
+    place = baselines.save(words[1], Path(words[2]), overwrite=keys["overwrite"] == "true")
+    console.say(f"{words[1]} saved in {place}")
+    return ExitStatus.FINE

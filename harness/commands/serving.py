@@ -1,0 +1,66 @@
+"""The rate of requests that keeps a limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import compose, folder
+from harness import slo as searching
+from harness.commands import options
+from harness.console import Console
+from harness.errors import ExitStatus, UsageError
+from harness.plan import Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+SLO_KEYS = {"slo_ms": (), "percentile": ("99", "50", "90", "95"), "steps": ()}
+
+
+LEAST_STEPS = 2
+
+
+def slo(arguments: Sequence[str]) -> ExitStatus:
+    """Find the largest request rate at which a percentile of the response keeps a limit."""
+    own = [word for word in arguments if word.partition("=")[0] in SLO_KEYS]
+    keys = options.keys("slo", own, SLO_KEYS)
+    limit_s = _milliseconds(keys.get("slo_ms", ""))
+    configs = compose.points([word for word in arguments if word not in own])
+    if len(configs) != 1:
+        raise UsageError(f"slo: one point at a time, found {len(configs)}")
+    console = Console()
+    goal = searching.Goal(limit_s, int(keys["percentile"]), _steps(keys.get("steps", "6")))
+    place = folder.create(Path(configs[0].outputs))
+    search = searching.Search(
+        configs[0],
+        goal,
+        Planner(console.notice),
+        place,
+        lambda what: console.notice(f"slo: {what}"),
+    )
+    last = None
+    for last in search.run():
+        console.say(last.line(goal))
+    console.say(str(place))
+    if last is None or not last.confirming or not last.held:
+        console.say("no rate was found and confirmed at which the limit is kept")
+        return ExitStatus.NOTHING_MEASURED
+    return ExitStatus.FINE
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text) / 1e3
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"slo: slo_ms={text or 'missing'}: a limit in milliseconds, above 0")
+    return value
+
+
+def _steps(text: str) -> int:
+    if not text.isdigit() or int(text) < LEAST_STEPS:
+        raise UsageError(f"slo: steps={text}: a whole number, at least {LEAST_STEPS}")
+    return int(text)
