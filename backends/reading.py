@@ -51,7 +51,7 @@ class ReadingBackend(Backend):
 
     def precisions(self) -> Dict[str, Dict[str, Any]]:
         """Return float32 as the one mode: what the arrays hold."""
-        skipped = {"skipped": "reading memory has one form only"}
+        skipped: Dict[str, Any] = {"skipped": "reading memory has one form only"}
         found = {quant: skipped for quant in QUANTS}  # noqa: C420 - the seam wants a plain dict
         found["force_float32"] = {"form": "float32", "note": None}
         return found
@@ -69,14 +69,13 @@ class ReadingBackend(Backend):
         Raises:
             UsageError: the model says no working set, or one that its threads cannot share.
         """
-        size, passes, threads = (
-            stage.model.get(name) for name in ("working_set_bytes", "passes", "threads")
-        )
-        if not all(isinstance(one, int) and one > 0 for one in (size, passes, threads)):
+        asked = [stage.model.get(name, 0) for name in ("working_set_bytes", "passes", "threads")]
+        if not all(isinstance(one, int) and one > 0 for one in asked):
             raise UsageError(
                 f"reading runs stages that say working_set_bytes, passes and threads, not "
                 f"{stage.name!r}; `python -m harness roofline` uses it"
             )
+        size, passes, threads = asked
         if size % (threads * ITEM_BYTES):
             raise UsageError(f"{stage.name}: {threads} threads cannot share {size} bytes evenly")
         import numpy as np

@@ -31,16 +31,16 @@ def host() -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def home() -> Path:
-    """Return where the checks of this host are kept."""
-    return platformdirs.user_data_path("harness", appauthor=False) / "selfcheck" / host()
+def home(kind: str = "selfcheck") -> Path:
+    """Return where the checks of this host are kept, or what else was found out about it."""
+    return platformdirs.user_data_path("harness", appauthor=False) / kind / host()
 
 
-def new_folder() -> Path:
-    """Return a new folder for the result files of one check."""
+def new_folder(kind: str = "selfcheck") -> Path:
+    """Return a new folder for the files of one check."""
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for number in count(1):
-        folder = home() / f"{stamp}-{number:03d}"
+        folder = home(kind) / f"{stamp}-{number:03d}"
         if folder.exists() or _facts(folder).exists():
             continue
         folder.mkdir(parents=True)
@@ -61,10 +61,10 @@ def keep(facts: Mapping[str, Any], folder: Path, *, raw: bool) -> Path:
     return path
 
 
-def stored() -> list[dict[str, Any]]:
+def stored(kind: str = "selfcheck") -> list[dict[str, Any]]:
     """Return the checks of this host, oldest first; what cannot be read is left out."""
     found = []
-    for path in sorted(home().glob("*.json")):
+    for path in sorted(home(kind).glob("*.json")):
         try:
             found.append(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -83,16 +83,32 @@ def quoted() -> dict[str, Any]:
     if not found:
         return environment.unknown("this host has not been checked: python -m harness selfcheck")
     last = found[-1]
-    age = datetime.now(UTC) - datetime.fromisoformat(last["started"])
     return {
-        "started": last["started"],
-        "age_days": age.total_seconds() / 86400,
-        "same_kernel": last["kernel"] == environment.identity()["kernel"],
+        **_when(last),
         "passed": last["aa"]["passed"],
         "different": last["aa"]["different"],
         "comparisons": last["aa"]["comparisons"],
         "mde": last["mde"][str(GATE_BLOCKS)],
         "power": last["power"],
+    }
+
+
+def limits() -> dict[str, Any]:
+    """Return the limits of this host as last measured, or why a result knows none."""
+    found = stored("roofline")
+    if not found:
+        return environment.unknown(
+            "the limits of this host are not measured: python -m harness roofline"
+        )
+    return {**_when(found[-1]), **{key: found[-1][key] for key in ("bandwidth", "arithmetic")}}
+
+
+def _when(facts: Mapping[str, Any]) -> dict[str, Any]:
+    age = datetime.now(UTC) - datetime.fromisoformat(facts["started"])
+    return {
+        "started": facts["started"],
+        "age_days": age.total_seconds() / 86400,
+        "same_kernel": facts["kernel"] == environment.identity()["kernel"],
     }
 
 

@@ -33,6 +33,7 @@ LAYERS = (
     {"interrupt"},
     {"sweep", "baselines"},
     {"selfcheck", "slo"},
+    {"roofline"},
     {"compose", "fleet"},
     {"cli", "commands"},
     {"__main__"},

@@ -20,6 +20,7 @@ COMMANDS = {
     "fetch": "models",
     "history": "sweeps",
     "report": "sweeps",
+    "roofline": "machine",
     "selfcheck": "machine",
     "slo": "serving",
     "verify": "sweeps",

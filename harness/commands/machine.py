@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness import doctor as looking
 from harness import extensions, fitness
+from harness import roofline as limits
 from harness import selfcheck as checking
 from harness.commands import options
 from harness.console import Console
@@ -102,6 +103,39 @@ def selfcheck(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.ERROR if asked and fitness.unfit(facts) else ExitStatus.FINE
 
 
+ROOFLINE_KEYS = {"form": ("short", "long"), "processes": (), "iterations": ()}
+
+
+def roofline(arguments: Sequence[str]) -> ExitStatus:
+    """Measure what this machine can do at most: bytes read and products computed a second."""
+    keys = options.keys("roofline", arguments, ROOFLINE_KEYS)
+    form = replace(
+        limits.FORMS[keys["form"]],
+        **{
+            name: _whole("roofline", name, keys[name], least)
+            for name, least in (("processes", LEAST_PAIRS), ("iterations", 1))
+            if name in keys
+        },
+    )
+    console = Console()
+    with Interrupt(console) as interrupt:
+        facts = limits.run(form, console, lambda: interrupt.asked)
+    for line in limits.lines(facts):
+        console.say(line)
+    console.say(str(fitness.keep(facts, fitness.new_folder("roofline"), raw=False)))
+    return ExitStatus.FINE
+
+
+def _whole(command: str, name: str, text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise UsageError(f"{command}: {name}={text}: a whole number, at least {least}")
+    return value
+
+
 def _form(form: checking.Form, keys: Mapping[str, str]) -> checking.Form:
     """Return a form of the check with the sizes that were named."""
     sizes = {}
@@ -109,10 +143,5 @@ def _form(form: checking.Form, keys: Mapping[str, str]) -> checking.Form:
         if name not in keys:
             continue
         least = {"pairs": LEAST_PAIRS, "powered": 0, "tolerated": 0}.get(name, 1)
-        try:
-            sizes[name] = int(keys[name])
-        except ValueError:
-            sizes[name] = least - 1
-        if sizes[name] < least:
-            raise UsageError(f"selfcheck: {name}={keys[name]}: a whole number, at least {least}")
+        sizes[name] = _whole("selfcheck", name, keys[name], least)
     return replace(form, **sizes)
