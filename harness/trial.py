@@ -293,6 +293,7 @@ class Trial:
                 "parts": planned.parts,
                 "processes": processes,
                 "selfcheck": fitness.quoted(),
+                "limits": fitness.limits(),
                 "provenance": environment.provenance(command),
             }
         )

@@ -14,7 +14,7 @@ LAYERS = (
     {"errors", "units", "precision", "rules"},
     {"models", "statistics", "series", "config", "folder", "load"},
     {"devices", "energy"},
-    {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},
+    {"accuracy", "ceilings", "metrics", "steady", "outliers", "comparison", "stopping"},
     {"compat", "environment"},
     {"fitness"},
     {"advice"},
