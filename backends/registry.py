@@ -19,6 +19,7 @@ BUILT_IN = {
     "fake": "backends.fake:FakeBackend",
     "magicmind": "backends.magicmind.backend:MagicMindBackend",
     "onnxruntime": "backends.onnxruntime:OnnxRuntimeBackend",
+    "openvino": "backends.openvino:OpenVinoBackend",
     "reading": "backends.reading:ReadingBackend",
 }
 

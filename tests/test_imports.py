@@ -39,7 +39,11 @@ LAYERS = (
     {"__main__"},
 )
 """Modules of harness/, low to high: each imports from lower layers only."""
-RUNTIMES = {"onnxruntime": "backends/onnxruntime.py", "magicmind": "backends/magicmind/sdk.py"}
+RUNTIMES = {
+    "onnxruntime": "backends/onnxruntime.py",
+    "openvino": "backends/openvino.py",
+    "magicmind": "backends/magicmind/sdk.py",
+}
 MEASURED_MAY = {"numpy", "backends", *RUNTIMES}
 
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
 
 from backends.testing import BackendContract
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+OPENVINO = importlib.util.find_spec("openvino") is not None
 
 
 class TestFakeBackend(BackendContract):
@@ -54,3 +59,17 @@ class TestOnnxRuntimeWithABatchOfTwoLengths(TestOnnxRuntime):
         "sequences": [[5, 6, 7, 8], [5, 6, 0, 0]],
         "sequence_lengths": [4, 2],
     }
+
+
+@pytest.mark.skipif(not OPENVINO, reason="openvino is not installed: pip install openvino")
+class TestOpenVino(BackendContract):
+    backend = "openvino"
+    options: ClassVar[dict[str, Any]] = {"threads": 1}
+    outputs: ClassVar[list[str]] = ["mel_outputs_postnet", "mel_lengths_t", "audio"]
+
+    def plan(self, folder: Path) -> dict[str, Any]:
+        return small_pipeline.plan(small_pipeline.write_models(folder / "models"))
+
+
+class TestOpenVinoHalf(TestOpenVino):
+    quant = "force_float16"

@@ -1,0 +1,386 @@
+"""OpenVINO on the CPU: compiles the same ONNX files, in float32 or in the half the CPU computes in.
+
+Which half that is, bfloat16 or float16, the plugin says of itself; what each stage really computes
+in is read from the runtime model of the very stage that runs. Handles are numpy arrays on the
+memory of a stage's own request: they hold until that stage runs again.
+
+The module bears the vendor's name; imports are absolute, so `import openvino` below is the
+vendor's package, made on first use and in this file alone.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
+
+from backends import cache, counters, onnxfile
+from backends.base import (
+    Artefact,
+    Backend,
+    BackendError,
+    CompiledStage,
+    Option,
+    UnsupportedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from backends.plan import Plan, StagePlan
+
+ARTEFACT_FORMAT = 1
+DEVICE = "CPU"
+SOURCE = "runtime model"
+HEAVY = frozenset(
+    ("Convolution", "Deconvolution", "FullyConnected", "GroupConvolution", "MatMul", "RNNCell",
+     "RNNSeq")
+)  # fmt: skip
+"""Layer types of the CPU plugin that carry the arithmetic."""
+LOOPS = frozenset(("Loop", "TensorIterator"))
+DTYPES = {
+    "f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64", "i8": "int8",
+    "u8": "uint8",
+}  # fmt: skip
+"""OpenVINO's element types that numpy names otherwise."""
+HALVES = (("BF16", "bf16"), ("FP16", "f16"))
+"""What the plugin says it can do, and the hint that asks for it; the first wins."""
+HIDDEN = (
+    "the runtime model does not show the inside of a Loop; what is stated was read from its body, "
+    "compiled alone with the same settings"
+)
+
+
+def _line(error: BaseException) -> str:
+    """Return an error of OpenVINO as one line: its last, which says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _numpy_name(element: str) -> str:
+    """Return numpy's name of an element type as OpenVINO writes it."""
+    return DTYPES.get(element.lower(), element.lower())
+
+
+class Precision:
+    """What the layers that carry the arithmetic compute in, by the runtime models of a stage."""
+
+    def __init__(self) -> None:
+        self.compute: Set[str] = set()
+        self.made: Set[str] = set()
+        self.operators: Dict[str, Dict[str, int]] = {}
+
+    def see(self, runtime: Any) -> None:
+        """Add the layers of one runtime model."""
+        for node in runtime.get_ops():
+            facts = node.get_rt_info()
+            kind = facts["layerType"].astype(str)
+            if kind not in HEAVY:
+                continue
+            dtype = _numpy_name(facts["runtimePrecision"].astype(str))
+            self.compute.add(dtype)
+            self.made.update(
+                _numpy_name(one) for one in facts["outputPrecisions"].astype(str).split(",")
+            )
+            counts = self.operators.setdefault(kind, {})
+            counts[dtype] = counts.get(dtype, 0) + 1
+
+    def facts(self) -> Dict[str, Any]:
+        """Return it in the words of docs/protocol.md."""
+        return {
+            "compute": "+".join(sorted(self.compute)) or "unknown",
+            "activations": "+".join(sorted(self.made)) or "unknown",
+            "operators": self.operators,
+        }
+
+
+def _loops(model: Any) -> Iterator[Any]:
+    """Yield the body of every loop, those inside other bodies included."""
+    for node in model.get_ops():
+        if node.get_type_name() in LOOPS:
+            body = node.get_function()
+            yield body
+            yield from _loops(body)
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO's CPU plugin."""
+
+    name = "openvino"
+    options = (
+        Option("threads", 0, "threads of an inference; 0: the CPUs this process may use", least=0),
+        Option("pinning", False, "bind each thread to a CPU: quicker alone, slower on shared CPUs"),
+    )
+
+    def __init__(self, options: Dict[str, Any], device: str) -> None:
+        super().__init__(options, device)
+        self.settings["threads"] = self.settings["threads"] or counters.cpus()
+        self._vendor: Any = None
+        self._core: Any = None
+
+    # What is here
+
+    def _import(self) -> Any:
+        """Return the vendor's package.
+
+        Raises:
+            UnsupportedError: it is not installed or cannot be imported.
+        """
+        if self._vendor is None:
+            try:
+                import openvino
+            except ImportError as error:
+                raise UnsupportedError(
+                    f"openvino cannot be imported: {error}; pip install openvino"
+                ) from error
+            self._vendor = openvino
+            self._core = openvino.Core()
+        return self._vendor
+
+    def probe(self) -> Dict[str, Any]:
+        """Return the runtime, the processor, and what the plugin says it can compute in."""
+        if self.device != "0" or len(self.beside) > 1:
+            asked = ",".join(self.beside) or self.device
+            raise UsageError(f"devices={asked}: openvino measures the whole CPU, device '0'")
+        answer: Dict[str, Any] = {
+            "available": True,
+            "reason": None,
+            "runtime": {"name": "openvino", "version": None, "providers": [], "build": None},
+            "device": {
+                "id": "0",
+                "kind": "cpu",
+                "name": counters.cpu_name(),
+                "facts": {"cpus": counters.cpus()},
+            },
+            "devices": ["0"],
+        }
+        try:
+            vendor = self._import()
+        except UnsupportedError as error:
+            answer.update(available=False, reason=str(error))
+            return answer
+        answer["runtime"].update(
+            version=vendor.__version__, providers=list(self._core.available_devices)
+        )
+        answer["device"]["facts"]["capabilities"] = self._capabilities()
+        return answer
+
+    def _capabilities(self) -> List[str]:
+        self._import()
+        return sorted(self._core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+
+    def _half(self) -> Optional[str]:
+        """Return the hint for the half precision the CPU has kernels for, None without one."""
+        able = self._capabilities()
+        return next((hint for word, hint in HALVES if word in able), None)
+
+    def precisions(self) -> Dict[str, Dict[str, Any]]:
+        """Return what this CPU has kernels for; the models are float32 files in every mode."""
+        try:
+            half = self._half()
+        except UnsupportedError as error:
+            return self._modes({"skipped": str(error)})
+        if half is None:
+            return self._modes({"skipped": "the CPU has no half-precision kernels in OpenVINO"})
+        return self._modes({"form": "float32", "note": f"computed in {DTYPES[half]} by the CPU"})
+
+    @staticmethod
+    def _modes(half: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
+        integers = "no int{} form of this model is prepared for OpenVINO"
+        return {
+            "force_float32": {"form": "float32", "note": None},
+            "force_float16": half,
+            "qint8_mixed_float32": {"skipped": integers.format(8)},
+            "qint8_mixed_float16": {"skipped": integers.format(8)},
+            "qint16_mixed_float32": {"skipped": integers.format(16)},
+            "qint16_mixed_float16": {"skipped": integers.format(16)},
+        }
+
+    # From model file to request
+
+    def _config(self, quant: str) -> Dict[str, Any]:
+        hint = self._half() if quant == "force_float16" else "f32"
+        return {
+            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_NUM_THREADS": self.settings["threads"],
+            "NUM_STREAMS": "1",
+            "ENABLE_CPU_PINNING": self.settings["pinning"],
+        }
+
+    def _read(self, stage: str, path: str, seed: int) -> Any:
+        """Return the model with its random operators seeded: (seed, place in the model)."""
+        self._import()
+        try:
+            model = self._core.read_model(path)
+        except Exception as error:
+            raise BackendError(f"{stage}: {path} cannot be read: {_line(error)}") from error
+        place = 0
+        for part in [model, *_loops(model)]:
+            for node in part.get_ops():
+                if node.get_type_name() == "RandomUniform":
+                    place += 1
+                    node.set_attribute("global_seed", seed)
+                    node.set_attribute("op_seed", place)
+        return model
+
+    def _built(self, stage: str, model: Any, quant: str) -> Any:
+        try:
+            return self._core.compile_model(model, DEVICE, self._config(quant))
+        except Exception as error:
+            raise BackendError(f"{stage}: cannot be compiled: {_line(error)}") from error
+
+    def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
+        """Compile each stage, or find in the cache that it was done.
+
+        OpenVINO compiles while it loads, so the artefact is no model: it names the model file and
+        holds what the bodies of its loops compute in.
+        """
+        return {stage.name: self._artefact(stage, quant, cache_dir) for stage in plan.stages}
+
+    def _artefact(self, stage: StagePlan, quant: str, cache_dir: str) -> Artefact:
+        begin = time.perf_counter_ns()
+        key = self._key(stage, quant)
+        path = str(Path(cache_dir) / f"{stage.name}-{key[:16]}.json")
+        cached = (cache.read(path) or {}).get("key") == key
+        if not cached:
+            model = self._read(stage.name, stage.model["path"], 0)
+            self._built(stage.name, model, quant)
+            inside = Precision()
+            bodies = list(_loops(model))
+            for body in bodies:
+                inside.see(self._built(stage.name, body, quant).get_runtime_model())
+            facts = {
+                "key": key,
+                "model": stage.model["path"],
+                "storage": onnxfile.storage(stage.model["path"]),
+                "inside": inside.facts() if bodies else None,
+            }
+            cache.write(path, facts)
+        return Artefact(path, key, cached, time.perf_counter_ns() - begin)
+
+    def _key(self, stage: StagePlan, quant: str) -> str:
+        """Return the hash of everything that decides what a stage runs as."""
+        return cache.key_of(
+            [
+                ARTEFACT_FORMAT,
+                self.name,
+                stage.name,
+                str(Path(stage.model["path"]).resolve()),
+                stage.model.get("sha256"),
+                quant,
+                self.settings,
+                self._import().__version__,
+                platform.machine(),
+                counters.cpu_name(),
+            ]
+        )
+
+    def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OpenVinoStage:
+        """Load the model an artefact names; the artefact must be of this very configuration."""
+        found = cache.read(artefact)
+        if found is None or found.get("key") != self._key(stage, quant):
+            raise BackendError(
+                f"{stage.name}: {artefact} was not built for this model, quant, runtime and these "
+                f"options; compile again"
+            )
+        model = self._read(stage.name, found["model"], seed)
+        compiled = self._built(stage.name, model, quant)
+        return OpenVinoStage(stage, compiled, _effective(quant, found, compiled))
+
+    def from_host(self, array: Any) -> Any:
+        """Return the array itself; a cut array is made contiguous first."""
+        return array if array.flags.c_contiguous else array.copy()
+
+    def close(self) -> None:
+        """Let go of the plugin."""
+        self._core = self._vendor = None
+
+
+def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str, Any]:
+    """Return what a stage runs as: its own runtime model, and its loops' bodies."""
+    seen = Precision()
+    seen.see(compiled.get_runtime_model())
+    inside = artefact["inside"]
+    for own in ("compute", "made"):
+        if inside is not None:
+            found = inside["compute" if own == "compute" else "activations"]
+            getattr(seen, own).update(set(found.split("+")) - {"unknown"})
+    if inside is not None:
+        for kind, counts in inside["operators"].items():
+            mine = seen.operators.setdefault(kind, {})
+            for dtype, count in counts.items():
+                mine[dtype] = mine.get(dtype, 0) + count
+    facts = seen.facts()
+    reason = None
+    if not seen.compute:
+        reason = "none of the layers that carry the arithmetic is in the runtime model"
+    elif inside is not None:
+        reason = HIDDEN
+    return {
+        "requested": quant,
+        "storage": artefact["storage"],
+        "device": "cpu",
+        "provider": DEVICE,
+        "source": SOURCE,
+        "verified": reason is None,
+        "reason": reason,
+        **facts,
+    }
+
+
+class OpenVinoStage(CompiledStage):
+    """One compiled model and its one request."""
+
+    def __init__(self, stage: StagePlan, compiled: Any, effective: Dict[str, Any]) -> None:
+        self._stage = stage.name
+        self._effective = effective
+        takes = _places(compiled.inputs, [tensor.name for tensor in stage.inputs])
+        gives = _places(compiled.outputs, [tensor.name for tensor in stage.outputs])
+        if takes is None or gives is None or len(takes) != len(compiled.inputs):
+            raise BackendError(
+                f"{stage.name}: the plan gives it "
+                f"{', '.join(tensor.name for tensor in stage.inputs)} and takes "
+                f"{', '.join(tensor.name for tensor in stage.outputs)}; the model has "
+                f"{_listed(compiled.inputs)} and {_listed(compiled.outputs)}"
+            )
+        self._takes, self._gives = takes, gives
+        self._dtypes = {
+            tensor.name: _numpy_name(compiled.inputs[place].get_element_type().get_type_name())
+            for tensor, place in zip(stage.inputs, takes)
+        }
+        self._request = compiled.create_infer_request()
+
+    def run(self, tensors: Sequence[Any]) -> List[Any]:
+        """Run the request; it returns when all outputs are written."""
+        request = self._request
+        feed = dict(zip(self._takes, tensors))
+        try:
+            request.infer(feed, share_inputs=True, share_outputs=True)
+        except Exception as error:
+            raise BackendError(f"{self._stage}: {_line(error)}") from error
+        return [request.get_output_tensor(place).data for place in self._gives]
+
+    def effective(self) -> Dict[str, Any]:
+        """Return what the runtime model showed."""
+        return self._effective
+
+    def input_dtype(self, name: str) -> Optional[str]:
+        """Return numpy's name of the dtype the model takes for an input."""
+        found = self._dtypes[name]
+        return {"boolean": "bool", "i32": "int32", "i64": "int64"}.get(found, found)
+
+    def close(self) -> None:
+        """Release the request and with it the model."""
+        self._request = None
+
+
+def _places(ports: Sequence[Any], names: Sequence[str]) -> Optional[List[int]]:
+    """Return the index of the port of each name, None when one is missing."""
+    by_name = {name: place for place, port in enumerate(ports) for name in port.get_names()}
+    if not all(name in by_name for name in names):
+        return None
+    return [by_name[name] for name in names]
+
+
+def _listed(ports: Sequence[Any]) -> str:
+    return ", ".join("/".join(sorted(port.get_names())) for port in ports)
