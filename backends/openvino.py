@@ -85,11 +85,20 @@ class Precision:
             counts = self.operators.setdefault(kind, {})
             counts[dtype] = counts.get(dtype, 0) + 1
 
-    def facts(self) -> Dict[str, Any]:
-        """Return it in the words of docs/protocol.md."""
+    def add(self, kept: Dict[str, Any]) -> None:
+        """Add what another one kept."""
+        self.compute.update(kept["compute"])
+        self.made.update(kept["made"])
+        for kind, counts in kept["operators"].items():
+            own = self.operators.setdefault(kind, {})
+            for dtype, count in counts.items():
+                own[dtype] = own.get(dtype, 0) + count
+
+    def keep(self) -> Dict[str, Any]:
+        """Return it as JSON has it."""
         return {
-            "compute": "+".join(sorted(self.compute)) or "unknown",
-            "activations": "+".join(sorted(self.made)) or "unknown",
+            "compute": sorted(self.compute),
+            "made": sorted(self.made),
             "operators": self.operators,
         }
 
@@ -253,7 +262,7 @@ class OpenVinoBackend(Backend):
                 "key": key,
                 "model": stage.model["path"],
                 "storage": onnxfile.storage(stage.model["path"]),
-                "inside": inside.facts() if bodies else None,
+                "inside": inside.keep() if bodies else None,
             }
             cache.write(path, facts)
         return Artefact(path, key, cached, time.perf_counter_ns() - begin)
@@ -301,16 +310,8 @@ def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str,
     seen = Precision()
     seen.see(compiled.get_runtime_model())
     inside = artefact["inside"]
-    for own in ("compute", "made"):
-        if inside is not None:
-            found = inside["compute" if own == "compute" else "activations"]
-            getattr(seen, own).update(set(found.split("+")) - {"unknown"})
     if inside is not None:
-        for kind, counts in inside["operators"].items():
-            mine = seen.operators.setdefault(kind, {})
-            for dtype, count in counts.items():
-                mine[dtype] = mine.get(dtype, 0) + count
-    facts = seen.facts()
+        seen.add(inside)
     reason = None
     if not seen.compute:
         reason = "none of the layers that carry the arithmetic is in the runtime model"
@@ -318,13 +319,15 @@ def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str,
         reason = HIDDEN
     return {
         "requested": quant,
+        "compute": "+".join(sorted(seen.compute)) or "unknown",
         "storage": artefact["storage"],
+        "activations": "+".join(sorted(seen.made)) or "unknown",
         "device": "cpu",
         "provider": DEVICE,
         "source": SOURCE,
+        "operators": seen.operators,
         "verified": reason is None,
         "reason": reason,
-        **facts,
     }
 
 

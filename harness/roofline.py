@@ -40,8 +40,8 @@ WARM = 2
 class Form:
     """How much is run."""
 
-    processes: int = 5
-    iterations: int = 15
+    processes: int = 4
+    iterations: int = 12
 
 
 FORMS = {"short": Form(), "long": Form(processes=15, iterations=30)}
@@ -62,8 +62,13 @@ _FLOAT, _INTEGER = limits.PRODUCTS
 WAYS = (
     Way("onnxruntime", "force_float32", _FLOAT, ("intra_threads",)),
     Way("onnxruntime", "force_float32", _INTEGER, ("intra_threads",)),
+    Way("openvino", "force_float32", _FLOAT, ("threads",)),
+    Way("openvino", "force_float16", _FLOAT, ("threads",)),
 )
-"""Every kernel that is tried; of those that compute in one precision the fastest is the limit."""
+"""Every kernel that is tried; of those that compute in one precision the fastest is the limit.
+
+OpenVINO turns a product of integers without its own quantisation into one of floats.
+"""
 
 
 class Call(NamedTuple):
@@ -236,7 +241,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         what = "FLOP/s" if one["precision"] in FLOATS else "OP/s"
         yield (
             f"product   {one['precision']:>9}  {_threads(one)}  {_giga(one)}{what}"
-            f"  {one['backend']} {one['version']}"
+            f"  {one['backend']} {one['version'].partition('-')[0]}"
         )
     for one in facts["missing"]:
         yield f"not here  {one['backend']} {one['quant']} {one['operator']}: {one['reason']}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from backends.testing import BackendContract
+from backends.testing import Answers, BackendContract
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
@@ -73,3 +73,9 @@ class TestOpenVino(BackendContract):
 
 class TestOpenVinoHalf(TestOpenVino):
     quant = "force_float16"
+
+    @pytest.fixture(autouse=True)
+    def _only_where_there_are_kernels(self) -> None:
+        precisions = Answers().ask("probe", backend=self.backend)["precisions"]
+        if "skipped" in precisions[self.quant]:
+            pytest.skip(precisions[self.quant]["skipped"])
