@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
 
-from backends import cache, counters, onnxfile
+from backends import cache, counters, lengths, onnxfile
 from backends.base import (
     Artefact,
     Backend,
@@ -138,6 +138,7 @@ class OpenVinoBackend(Backend):
         if self._vendor is None:
             try:
                 import openvino
+                import openvino.opset13
             except ImportError as error:
                 raise UnsupportedError(
                     f"openvino cannot be imported: {error}; pip install openvino"
@@ -225,6 +226,7 @@ class OpenVinoBackend(Backend):
             raise BackendError(f"{stage}: {path} cannot be read: {_line(error)}") from error
         place = 0
         for part in [model, *_loops(model)]:
+            lengths.respect(part, self._vendor.opset13, stage)
             for node in part.get_ops():
                 if node.get_type_name() == "RandomUniform":
                     place += 1
