@@ -170,6 +170,8 @@ class Backend:
     """Called inside the last stage's span: the one synchronisation of `sync=end`."""
     calibration: Optional[List[Dict[str, Any]]] = None
     """Inputs of the pipeline that a build may calibrate on, as the compile request gave them."""
+    patience_s: float = 600.0
+    """So long the other side waits for the build before it ends this process."""
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         self.settings = check_options(self.options, options, self.name)

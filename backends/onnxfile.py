@@ -17,8 +17,8 @@ MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_ATTRIBUTE = 5
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
-TENSOR_DIMS, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_LOCATION = 1, 2, 4, 9, 14
-FLOAT, FLOAT16 = 1, 10
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_EXTERNAL = 1, 2, 4, 9, 13
+FLOAT, INT8, FLOAT16 = 1, 3, 10
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MORE = 0x80  # set in every byte of a varint but its last
@@ -91,9 +91,9 @@ def _is_half(data: Any) -> bool:
         )
 
 
-def _tensor(message: Any) -> str:
-    """Return how one tensor is stored; empty: no weight (a vector, or not of floats)."""
-    rank, kind, data, external = 0, 0, None, False
+def _tensor(message: Any, beside: _Beside) -> str:
+    """Return how one tensor is stored; empty: no weight (a vector, or integers that count)."""
+    rank, kind, data, external = 0, 0, None, {}
     for field, value in _fields(message):
         if field == TENSOR_DIMS:
             rank += len(_packed(value)) if not isinstance(value, int) else 1
@@ -101,16 +101,40 @@ def _tensor(message: Any) -> str:
             kind = value
         elif field in (TENSOR_FLOATS, TENSOR_RAW):
             data = value
-        elif field == TENSOR_LOCATION:
-            external = value == 1
+        elif field == TENSOR_EXTERNAL:
+            key, text = (bytes(part).decode() for _, part in sorted(_fields(value)))
+            external[key] = text
     # Vectors are left out: constants such as an epsilon stay what they are in every form.
-    if rank < MATRIX or kind not in (FLOAT, FLOAT16):
+    if rank < MATRIX or kind not in (FLOAT, INT8, FLOAT16):
         return ""
-    if kind == FLOAT16:
-        return "float16"
-    if external or data is None:
+    if kind != FLOAT:
+        return "float16" if kind == FLOAT16 else "int8"
+    if external:
+        data = beside.read(external)
+    if data is None:
         return "unknown"
     return "float16-rounded" if _is_half(data) else "float32"
+
+
+class _Beside:
+    """Files beside a model that hold weights of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: Dict[str, Any] = {}
+
+    def read(self, external: Dict[str, str]) -> Any:
+        """Return a tensor's bytes, None when they are not there."""
+        name = external.get("location", "")
+        try:
+            if name not in self._files:
+                self._files[name] = np.memmap(str(self._folder / name), np.uint8, "r")
+            offset = int(external.get("offset", 0))
+            length = int(external["length"])
+        except (OSError, KeyError, ValueError):
+            return None
+        found = self._files[name][offset : offset + length]
+        return found if len(found) == length else None
 
 
 def _packed(data: Any) -> List[int]:
@@ -122,14 +146,15 @@ def _packed(data: Any) -> List[int]:
 
 
 def storage(path: str) -> str:
-    """Return how the weights (float tensors of two or more axes) are stored.
+    """Return how the weights (float and int8 tensors of two or more axes) are stored.
 
     Returns:
-        "float32", "float16", "float16-rounded" (every value is exactly a float16, kept in
-        float32), several joined by "+", "none" without weights, or "unknown" (kept in another
-        file, or this is not readable as ONNX).
+        "float32", "float16", "int8", "float16-rounded" (every value is exactly a float16, kept in
+        float32), several joined by "+", "none" without weights, or "unknown" (kept in a
+        file that is not there, or this is not readable as ONNX).
     """
     found: Dict[str, int] = {}
+    beside = _Beside(Path(path).parent)
     with Path(path).open("rb") as stream:
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         view = memoryview(mapped)
@@ -137,7 +162,7 @@ def storage(path: str) -> str:
             for field, graph in _fields(view):
                 if field == MODEL_GRAPH:
                     for message in _graph_tensors(graph):
-                        kind = _tensor(message)
+                        kind = _tensor(message, beside)
                         found[kind] = found.get(kind, 0) + 1
         except (IndexError, ValueError):
             found = {"unknown": 1}

@@ -14,11 +14,12 @@ import json
 import os
 import platform
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from backends import cache, counters, onnxfile, readback
+from backends import cache, counters, fusion, graphs, int8, onnxfile, readback
 from backends.base import (
     Artefact,
     Backend,
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
 
 PROVIDER = "CPUExecutionProvider"
 
-ARTEFACT_FORMAT = 1
+PROFILE_LIMIT_S = 1.0
+"""After so long a Loop without a trip limit has shown every operator of its body; every further
+second adds some hundred thousand events that must be read."""
+
+ARTEFACT_FORMAT = 2
+
+INT8 = "qint8_mixed_float32"
+
+GRAPHS = ("fused", "contract")
+
+WRITERS = ("graphs", "fusion", "int8")
 
 LEVELS = ("disabled", "basic", "extended", "all")
 
@@ -47,11 +58,30 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _written_by() -> str:
+    """Return the hash of the code that writes forms: changed code never meets an old file."""
+    sources = (Path(graphs.__file__).with_name(f"{name}.py") for name in WRITERS)
+    return cache.key_of([source.read_text(encoding="utf-8") for source in sources])
+
+
+def _identity(stage: StagePlan) -> List[Any]:
+    return [stage.name, str(Path(stage.model["path"]).resolve()), stage.model.get("sha256")]
+
+
 Handle = Tuple[Any, Any]
 """A tensor of onnxruntime, and the numpy array whose memory it shares (None: its own).
 
 A plain tuple: a dozen are made in every iteration, inside the spans.
 """
+
+
+class Form(NamedTuple):
+    """The model file a stage runs from, and what writing it cost."""
+
+    path: str
+    rewritten: Dict[str, int]
+    """What was rewritten, and how often."""
+    spent_ns: int
 
 
 class Profiled(NamedTuple):
@@ -74,6 +104,14 @@ class OnnxRuntimeBackend(Backend):
         ),
         Option("inter_threads", 1, "threads across operators; 1: one after the other", least=1),
         Option("spinning", False, "idle threads spin: quicker alone, far slower on shared CPUs"),
+        Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS),
+        Option(
+            "dynamic_blocks",
+            0,
+            "cut an operator's work finer, so that a late thread gets less; "
+            "0: one piece per thread",
+            least=0,
+        ),
         Option("optimisation", "all", "graph optimisation", LEVELS),
         Option("arena", True, "keep freed memory for the next call"),
         Option("memory_pattern", True, "plan memory of known shapes ahead"),
@@ -171,17 +209,24 @@ class OnnxRuntimeBackend(Backend):
 
     def precisions(self) -> Dict[str, Dict[str, Any]]:
         """Return what a CPU without half or integer forms of these models can do."""
-        integers = "no int{} form of this model is prepared for onnxruntime"
+        skipped = "onnxruntime's CPU kernels have no {}"
+        half = skipped.format("half precision to mix integers with")
+        int8 = {
+            "form": "float32",
+            "note": "int8 weights, activations quantised as they come; results stay float32",
+        }
+        if self.settings["graph"] == "contract":
+            int8 = {"skipped": "int8 is a form of the fused graph: leave backend.graph=fused"}
         return {
             "force_float32": {"form": "float32", "note": None},
             "force_float16": {
                 "form": "half_rounded",
                 "note": "weights and activations rounded to float16, computed in float32",
             },
-            "qint8_mixed_float32": {"skipped": integers.format(8)},
-            "qint8_mixed_float16": {"skipped": integers.format(8)},
-            "qint16_mixed_float32": {"skipped": integers.format(16)},
-            "qint16_mixed_float16": {"skipped": integers.format(16)},
+            INT8: int8,
+            "qint8_mixed_float16": {"skipped": half},
+            "qint16_mixed_float32": {"skipped": skipped.format("products of int16 matrices")},
+            "qint16_mixed_float16": {"skipped": half},
         }
 
     # From model file to session
@@ -210,6 +255,9 @@ class OnnxRuntimeBackend(Backend):
             ("session.disable_prepacking", not settings["prepacking"]),
         ):
             options.add_session_config_entry(key, "1" if value else "0")
+        if settings["dynamic_blocks"]:
+            blocks = str(settings["dynamic_blocks"])
+            options.add_session_config_entry("session.dynamic_block_base", blocks)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile
@@ -235,10 +283,10 @@ class OnnxRuntimeBackend(Backend):
         return session
 
     def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
-        """Read precision back from one profiled pass at the least sizes, or from the cache.
+        """Write the form that runs and read its precision back from one profiled pass.
 
-        onnxruntime optimises while it loads, so the artefact is no model: it names the model
-        file and holds what the pass showed.
+        The artefact names the model that is loaded, the fused one beside it or the plan's own
+        file, and holds what the pass at the least sizes showed. Or all is found in the cache.
         """
         keys = {stage.name: self._key(stage, quant) for stage in plan.stages}
         paths = {
@@ -246,7 +294,10 @@ class OnnxRuntimeBackend(Backend):
         }
         begin = time.perf_counter_ns()
         kept = {name: cache.read(path) or {} for name, path in paths.items()}
-        if all(kept[name].get("key") == key for name, key in keys.items()):
+        if all(
+            kept[name].get("key") == key and Path(kept[name]["model"]).exists()
+            for name, key in keys.items()
+        ):
             spent = (time.perf_counter_ns() - begin) // max(1, len(keys))
             return {
                 name: Artefact(paths[name], key, cached=True, compile_ns=spent)
@@ -254,36 +305,84 @@ class OnnxRuntimeBackend(Backend):
             }
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
-            found = self._profiled_pass(plan, quant, folder)
+            forms = {
+                stage.name: self._form(stage, quant, Path(cache_dir), folder)
+                for stage in plan.stages
+            }
+            found = self._profiled_pass(plan, quant, forms, folder)
             for stage in plan.stages:
-                effective, spent = found[stage.name]
+                form, effective = forms[stage.name], found[stage.name][0]
                 artefact = {
                     "key": keys[stage.name],
-                    "model": stage.model["path"],
+                    "model": form.path,
+                    "rewritten": form.rewritten,
                     "effective": effective,
                 }
                 cache.write(paths[stage.name], artefact)
                 compiled[stage.name] = Artefact(
-                    paths[stage.name], keys[stage.name], cached=False, compile_ns=spent
+                    paths[stage.name],
+                    keys[stage.name],
+                    cached=False,
+                    compile_ns=form.spent_ns + found[stage.name][1],
                 )
         return compiled
+
+    def _form(self, stage: StagePlan, quant: str, cache_dir: Path, folder: str) -> Form:
+        """Write the model file a stage runs from, or find it: options of the runtime leave it be.
+
+        Raises:
+            UnsupportedError: the onnx package, which rewrites models, is not installed.
+            BackendError: the file is no model.
+        """
+        source = stage.model["path"]
+        if self.settings["graph"] == "contract":
+            return Form(source, {}, 0)
+        begin = time.perf_counter_ns()
+        kind = "int8" if quant == INT8 else "fused"
+        key = cache.key_of([_written_by(), _identity(stage), kind])[:16]
+        kept = cache_dir / f"{stage.name}-{kind}-{key}.onnx"
+        note = str(kept.with_suffix(".rewritten"))
+        counts = cache.read(note)
+        weights = kept.with_suffix(graphs.WEIGHTS)
+        if counts is None or not kept.exists() or not weights.exists():
+            made = Path(folder) / kept.name
+            rewritings = [fusion.fused, *([int8.quantised] if quant == INT8 else [])]
+            try:
+                counts = graphs.rewrite(source, str(made), rewritings)
+            except ImportError as error:
+                raise UnsupportedError(
+                    f"graph=fused needs the onnx package beside onnxruntime ({error}); install "
+                    "it, or set backend.graph=contract"
+                ) from error
+            except Exception as error:
+                raise BackendError(
+                    f"{stage.name}: {source} cannot be loaded: {_line(error)}"
+                ) from error
+            if made.with_suffix(graphs.WEIGHTS).exists():
+                made.with_suffix(graphs.WEIGHTS).replace(weights)
+            else:
+                weights.touch()  # a model without large weights
+            made.replace(kept)
+            cache.write(note, counts)
+        return Form(str(kept), counts, time.perf_counter_ns() - begin)
 
     def _key(self, stage: StagePlan, quant: str) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         facts = [
             ARTEFACT_FORMAT,
-            stage.name,
-            str(Path(stage.model["path"]).resolve()),
-            stage.model.get("sha256"),
+            *_identity(stage),
             quant,
             self.settings,
             self._import().__version__,
             platform.machine(),
             counters.cpu_name(),
+            _written_by(),
         ]
         return cache.key_of(facts)
 
-    def _profiled_pass(self, plan: Plan, quant: str, folder: str) -> Dict[str, Any]:
+    def _profiled_pass(
+        self, plan: Plan, quant: str, forms: Dict[str, Form], folder: str
+    ) -> Dict[str, Any]:
         """Run the pipeline once at its least sizes; return (effective, ns) of each stage."""
         from backends.executor import Executor
 
@@ -291,8 +390,10 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             begin = time.perf_counter_ns()
             prefix = str(Path(folder) / stage.name)
-            session = self._session(stage.name, stage.model["path"], 0, prefix)
+            session = self._session(stage.name, forms[stage.name].path, 0, prefix)
             loaded = OnnxRuntimeStage(stage, session, {})
+            if stage.model.get("unlimited"):
+                loaded = EndedStage(stage, session, self, readback.least_outputs(plan, stage))
             profiled[stage.name] = Profiled(loaded, time.perf_counter_ns() - begin)
         runner = Executor(plan, {name: one.stage for name, one in profiled.items()}, self, 0, 0)
         try:
@@ -304,7 +405,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             one = profiled[stage.name]
             begin = time.perf_counter_ns()
-            storage = onnxfile.storage(stage.model["path"])
+            storage = onnxfile.storage(forms[stage.name].path)
             effective = readback.effective(quant, storage, one.stage.end_profiling())
             one.stage.close()
             reading = time.perf_counter_ns() - begin
@@ -321,6 +422,10 @@ class OnnxRuntimeBackend(Backend):
             )
         session = self._session(stage.name, built["model"], seed)
         return OnnxRuntimeStage(stage, session, built["effective"])
+
+    def run_options(self) -> Any:
+        """Return new options of one run, by which it can be ended from another thread."""
+        return self._import().RunOptions()
 
     # Handles
 
@@ -364,11 +469,11 @@ class OnnxRuntimeStage(CompiledStage):
         # below it takes and returns the tensors as they are.
         self._call = session._sess.run_with_ort_values  # noqa: SLF001 - see above
 
-    def run(self, tensors: Sequence[Any]) -> List[Handle]:
+    def run(self, tensors: Sequence[Any], options: Any = None) -> List[Handle]:
         """Run the session; it returns when all outputs are written."""
         feed = {name: handle[0] for name, handle in zip(self._inputs, tensors)}
         try:
-            made = self._call(feed, self._outputs, None)
+            made = self._call(feed, self._outputs, options)
         except Exception as error:
             raise BackendError(f"{self._stage}: {_line(error)}") from error
         return [(made[index], None) for index in self._indices]
@@ -393,3 +498,36 @@ class OnnxRuntimeStage(CompiledStage):
     def close(self) -> None:
         """Release the session."""
         self._session = self._call = None
+
+
+class EndedStage(OnnxRuntimeStage):
+    """A Loop that only its gate ends, ended after a while: on text this short it may never fire.
+
+    Args:
+        stage: whose model it is.
+        session: with profiling.
+        backend: what made it.
+        instead: what the stages after it get to run on; what it ran itself is in the profile.
+    """
+
+    def __init__(
+        self, stage: StagePlan, session: Any, backend: OnnxRuntimeBackend, instead: Sequence[Any]
+    ) -> None:
+        super().__init__(stage, session, {})
+        self._backend = backend
+        self._instead = instead
+
+    def run(self, tensors: Sequence[Any], options: Any = None) -> List[Handle]:
+        """Run the session until it ends or its time is over."""
+        options = self._backend.run_options()
+        limit_s = min(PROFILE_LIMIT_S, self._backend.patience_s / 4)
+        ended = threading.Timer(limit_s, setattr, (options, "terminate", True))
+        ended.start()
+        try:
+            return super().run(tensors, options)
+        except BackendError:
+            if not options.terminate:
+                raise
+            return [self._backend.from_host(array) for array in self._instead]
+        finally:
+            ended.cancel()

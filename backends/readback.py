@@ -9,12 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Tuple
 
 if TYPE_CHECKING:
-    from backends.plan import Plan, Tensor
+    from backends.plan import Plan, StagePlan, Tensor
 
 SOURCE = "profile of one pass"
 
 HEAVY = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN", "Attention")
 """Operators that carry the arithmetic; fused forms (FusedConv, QLinearMatMul) contain the name."""
+
+INTEGER = ("DynamicQuantize", "Integer", "QLinear")
+"""Parts of the names of operators that multiply int8 weights with uint8 activations. The profiler's
+types do not tell: weights rearranged at load are left out, scales and biases are floats."""
 
 DTYPES = {"float": "float32", "double": "float64"}
 """The profiler's element types that numpy names otherwise."""
@@ -25,6 +29,20 @@ def least_inputs(plan: Plan) -> Dict[str, Any]:
     sizes = {symbol: values[0] for symbol, values in plan.sizes.items()}
     full = _full_lengths(plan, sizes)
     return {tensor.name: _filled(tensor, sizes, full.get(tensor.name, 1)) for tensor in plan.inputs}
+
+
+def least_outputs(plan: Plan, stage: StagePlan) -> List[Any]:
+    """Return arrays as a stage might make them at the least sizes: lengths are full, all else 0."""
+    import numpy as np
+
+    sizes = {symbol: values[0] for symbol, values in plan.sizes.items()}
+    full = _full_lengths(plan, sizes)
+    if stage.loop is not None:
+        sizes[stage.loop.steps] = max(full.values())
+    return [
+        np.array(_filled(tensor, sizes, full.get(tensor.name, 0)), tensor.dtype)
+        for tensor in stage.outputs
+    ]
 
 
 def _full_lengths(plan: Plan, sizes: Dict[str, int]) -> Dict[str, int]:
@@ -73,6 +91,7 @@ class Seen:
     def __init__(self, events: List[Dict[str, Any]]) -> None:
         self.providers: Set[str] = set()
         self.compute: Set[str] = set()
+        self.made: Set[str] = set()
         self.heavy: Dict[str, Dict[str, int]] = {}
         self.to_half = self.from_half = 0
         nodes: Dict[Tuple[Any, Any], Dict[str, Any]] = {}
@@ -95,7 +114,10 @@ class Seen:
             self.from_half += taken == {"float16"} and made == {"float32"}
         if _is_heavy(operator):
             numeric = {name for name in taken if name != "int32"} or {"unknown"}
+            if any(part in operator for part in INTEGER):
+                numeric = {"int8"}
             self.compute |= numeric
+            self.made |= made - {"int32"}
             counts = self.heavy.setdefault(operator, {})
             dtype = _joined(numeric)
             counts[dtype] = counts.get(dtype, 0) + 1
@@ -106,7 +128,7 @@ class Seen:
             return "unknown"
         if self.compute == {"float32"} and self.to_half and self.from_half:
             return "float16-rounded"
-        return _joined(self.compute)
+        return _joined(self.made if "int8" in self.compute else self.compute)
 
 
 def effective(requested: str, storage: str, events: List[Dict[str, Any]]) -> Dict[str, Any]:

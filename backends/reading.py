@@ -1,8 +1,7 @@
-"""Reads memory as fast as numpy can: one stage for each working set, by one thread or by all.
+"""How fast this machine reads: every thread goes through its own part of an array, again and again.
 
-What a layer costs at batch 1 is reading its weights, so the machine's limit is how fast bytes come
-from wherever a working set of that size lies. A stage's model says how large its set is, how often
-one call reads it, and by how many threads; each thread reads a part of its own.
+The rate of reading bounds whatever must go through its weights once for every step. The parts are
+reduced by `or`, which numpy does in vectors, quicker than memory delivers, while other threads run.
 """
 
 from __future__ import annotations
@@ -11,24 +10,32 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from backends import counters
-from backends.base import QUANTS, Artefact, Backend, BackendError, CompiledStage, UsageError
+from backends.base import (
+    QUANTS,
+    Artefact,
+    Backend,
+    CompiledStage,
+    Option,
+    UnsupportedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
 
-ITEM_BYTES = 4
-"""The arrays are float32: numpy's largest-of reduction over them is as wide as the registers."""
+STAGE = "reading"
+LEAST_BYTES = 4096
 
 
 class ReadingBackend(Backend):
-    """Runs numpy reductions, whatever else a plan's models say."""
+    """Reads memory with numpy, whatever the plan's model."""
 
     name = "reading"
-
-    def __init__(self, options: Dict[str, Any], device: str) -> None:
-        super().__init__(options, device)
-        self._values: Any = None
-        self._pool: Optional[ThreadPoolExecutor] = None
+    options = (
+        Option("bytes", 1 << 28, "bytes all threads together go through", least=LEAST_BYTES),
+        Option("threads", 1, "threads, each with its own part", least=1),
+        Option("passes", 1, "how often each thread goes through its part", least=1),
+    )
 
     def probe(self) -> Dict[str, Any]:
         """Return the processor; there is one device."""
@@ -50,80 +57,70 @@ class ReadingBackend(Backend):
         }
 
     def precisions(self) -> Dict[str, Dict[str, Any]]:
-        """Return float32 as the one mode: what the arrays hold."""
-        skipped: Dict[str, Any] = {"skipped": "reading memory has one form only"}
+        """Return float32 as the one mode there is a name for; nothing is computed in it."""
+        skipped = {"skipped": "reading has one form only"}
         found = {quant: skipped for quant in QUANTS}  # noqa: C420 - the seam wants a plain dict
-        found["force_float32"] = {"form": "float32", "note": None}
+        found["force_float32"] = {"form": "float32", "note": "reads 64-bit integers"}
         return found
 
     def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
         """Return nothing to load: the kernel is part of this module."""
         return {
-            stage.name: Artefact("", stage.name, cached=False, compile_ns=0)
-            for stage in plan.stages
+            stage.name: Artefact("", STAGE, cached=False, compile_ns=0) for stage in plan.stages
         }
 
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> CompiledStage:
-        """Return the kernel of one working set; all share one array, grown as needed.
+        """Return the kernel.
 
         Raises:
-            UsageError: the model says no working set, or one that its threads cannot share.
+            UnsupportedError: the stage is another.
         """
-        asked = [stage.model.get(name, 0) for name in ("working_set_bytes", "passes", "threads")]
-        if not all(isinstance(one, int) and one > 0 for one in asked):
-            raise UsageError(
-                f"reading runs stages that say working_set_bytes, passes and threads, not "
-                f"{stage.name!r}; `python -m harness roofline` uses it"
+        if stage.name != STAGE:
+            raise UnsupportedError(
+                f"the reading backend runs {STAGE!r} only, not {stage.name!r}; "
+                "`python -m harness roofline` uses it"
             )
-        size, passes, threads = asked
-        if size % (threads * ITEM_BYTES):
-            raise UsageError(f"{stage.name}: {threads} threads cannot share {size} bytes evenly")
-        import numpy as np
-
-        if self._values is None or self._values.nbytes < size:
-            # Ones, not zeros: untouched pages of zeros are all one page of memory.
-            self._values = np.ones(size // ITEM_BYTES, np.float32)
-        if threads > 1 and self._pool is None:
-            self._pool = ThreadPoolExecutor(counters.cpus())
-        parts = np.split(self._values[: size // ITEM_BYTES], threads)
-        return Reader(parts, passes, self._pool)
-
-    def close(self) -> None:
-        """Let go of the array and the threads."""
-        pool, self._pool, self._values = self._pool, None, None
-        if pool is not None:
-            pool.shutdown()
+        settings = self.settings
+        return Reader(settings["bytes"], settings["threads"], settings["passes"])
 
 
 class Reader(CompiledStage):
-    """So many passes over one working set."""
+    """So many threads, each with an array of its own."""
 
-    def __init__(
-        self, parts: Sequence[Any], passes: int, pool: Optional[ThreadPoolExecutor]
-    ) -> None:
-        from numpy.lib.stride_tricks import as_strided
+    def __init__(self, size_bytes: int, threads: int, passes: int) -> None:
+        import numpy as np
 
-        # Rows that lie on top of each other: all passes are one call, without the interpreter.
-        self._rows = [
-            as_strided(part, (passes, part.size), (0, ITEM_BYTES), writeable=False)
-            for part in parts
-        ]
-        self._map: Any = pool.map if pool is not None and len(parts) > 1 else map
+        count = max(1, size_bytes // threads // 8)
+        # Written here, not zeros: pages never written to are all the same page.
+        self._parts = [np.full(count, index + 1, np.int64) for index in range(threads)]
+        self._passes = passes
+        self._reduce = np.bitwise_or.reduce
+        self._answer = np.ones(1, np.float32)
+        self._pool: Optional[ThreadPoolExecutor] = None
+        if threads > 1:
+            self._pool = ThreadPoolExecutor(threads)
+
+    def _read(self, part: Any) -> int:
+        found = 0
+        for _ in range(self._passes):
+            found |= int(self._reduce(part))
+        return found
 
     def run(self, tensors: Sequence[Any]) -> List[Any]:
-        """Read; every thread has ended its part on return."""
-        found = list(self._map(_largest, self._rows))
-        if not all(one.size for one in found):
-            raise BackendError("a part of the working set was not read")
-        return [found[0][:1]]
+        """Read everything; return when the last thread has."""
+        if self._pool is None:
+            self._read(self._parts[0])
+        else:
+            list(self._pool.map(self._read, self._parts))
+        return [self._answer]
 
     def effective(self) -> Dict[str, Any]:
-        """Return what is read."""
+        """Return what is read, which is no mode of a model."""
         return {
             "requested": "force_float32",
-            "compute": "float32",
-            "storage": "float32",
-            "activations": "float32",
+            "compute": "int64",
+            "storage": "int64",
+            "activations": "int64",
             "device": "cpu",
             "provider": "numpy",
             "source": "the kernel's own arrays",
@@ -132,6 +129,8 @@ class Reader(CompiledStage):
             "reason": None,
         }
 
-
-def _largest(rows: Any) -> Any:
-    return rows.max(axis=1)
+    def close(self) -> None:
+        """End the threads; may be called again."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import models, overhead, pages, sharing, startup
+from benchmarks import forms, models, overhead, pages, sharing, startup, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,16 @@ def _ratios(names: list[str], folder: Path) -> list[Ratio]:
     return [run() for name, run in runs.items() if name in names]
 
 
-NAMES = ("overhead-tiny", "overhead-full", "startup", "models", "points", "pages", "sharing")
+NAMES = (
+    "overhead-tiny",
+    "overhead-full",
+    "startup",
+    "models",
+    "points",
+    "pages",
+    "forms",
+    "sharing",
+)
 PAGES = (1, 100, 1_000)
 """Points of the sweeps whose report is rendered, each of 1,000 iterations."""
 
@@ -46,6 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--sweep", type=Path, help="finished seed table to take the share from")
+    parser.add_argument("--work", nargs="*", help=f"of forms: {', '.join(forms.WORKS)}")
+    parser.add_argument("--turns", type=int, help="of forms: how often each runs")
     chosen = parser.parse_args()
     names = chosen.names or list(NAMES)
     unknown = [name for name in names if name not in NAMES]
@@ -62,9 +73,30 @@ def main() -> None:
             print(f"\npoints: {cost:.2f} s of wall time per fake point of three processes")
         if "pages" in names:
             print("\n" + "\n".join(map(_page_line, _renderings(folder))))
+        if {"forms", "threads"} & set(names):
+            _side_by_side(folder / "forms", names, chosen.work, chosen.turns)
         if "sharing" in names:
             sweep = chosen.sweep or sharing.run_seed_table(folder / "outputs")
             _say_share(sharing.share(sweep))
+
+
+def _side_by_side(
+    folder: Path, names: list[str], works: list[str] | None, turns: int | None
+) -> None:
+    folders = forms.prepare(folder)
+    found = [forms.Form(name, place, {}) for name, place in folders.items()]
+    base = next(form for form in found if form.name == forms.BASE)
+    if "forms" in names:
+        print(f"\n{forms.HEADER}")
+        for name in works or forms.WORKS:
+            for row in forms.measure(found, name, turns, base=base):
+                print(row.line(), flush=True)
+        if "exporter" not in folders:
+            print("\nexporter: not measured, torch is not installed")
+    if "threads" in names:
+        print(f"\n{forms.HEADER}")
+        for row in threads.rows(folders, ("fused", "int8"), turns):
+            print(row.line(), flush=True)
 
 
 def _renderings(folder: Path) -> Iterator[pages.Rendering]:

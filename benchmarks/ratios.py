@@ -30,6 +30,13 @@ class Ratio:
     goal: str
 
 
+def interval(ratios: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float, float]:
+    """Return the median of sorted ratios and its distribution-free 95 % interval; nan: too few."""
+    ranks = statistics.ranks(len(ratios), 0.5)
+    low, high = (float(ratios[rank - 1]) if rank else math.nan for rank in ranks)
+    return statistics.quantile(ratios, 0.5), low, high
+
+
 def measure(
     name: str, what: str, goal: str, first: Callable[[], float], second: Callable[[], float], *,
     pairs: int,
@@ -54,10 +61,9 @@ def measure(
         for side in order:
             times[pair, side] = (first, second)[side]()
     ratios = np.sort(times[:, 0] / times[:, 1])
-    ranks = statistics.ranks(pairs, 0.5)
-    low, high = (float(ratios[rank - 1]) if rank else math.nan for rank in ranks)
+    value, low, high = interval(ratios)
     middle = np.median(times, axis=0)
     return Ratio(
-        name, what, statistics.quantile(ratios, 0.5), low, high, pairs,
+        name, what, value, low, high, pairs,
         float(middle[0]), float(middle[1]), goal,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import accuracy, load, outliers
+from harness import accuracy, bounds, load, outliers
 from harness.devices import LEAST_OVERLAP, least_overlap
 from harness.fitness import OLD_DAYS, UNFIT
 from harness.rules import Rules
@@ -246,6 +246,29 @@ def _accuracy(document: Document) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _beyond(document: Document) -> Iterator[Finding]:
+    device = (document["settings"].get("device") or {}).get("name") or "the device"
+    for stage, one in bounds.beyond(document):
+        least, mean_s = one["bound_s"], one["bound_s"] / one["share"]
+        ran = document["settings"]["effective"][stage].get("compute")
+        possible = bounds.narrower(document, stage)
+        if possible:
+            why = (
+                f"in {possible} it would be possible: the build may have ignored the mode, so that "
+                f"what is called {ran} is not"
+            )
+        elif document["limits"].get("kind") == "measured" and one["limit"] == bounds.MEMORY:
+            why = "its weights may stay in a cache, or the limit was measured on a busy machine"
+        else:
+            why = "the work was not done, the device is another one, or its limit is wrong"
+        yield Finding(
+            "beyond-bound", "warning",
+            f"{stage}: {one['share']:.0%} of what {device} can do: {seconds(mean_s)}, and its "
+            f"{one['limit']} needs {seconds(least)} for {ran}",
+            why, "do not quote it before the precision in the built file has been looked at",
+        )  # fmt: skip
+
+
 def _outputs_differ(document: Document) -> Iterator[Finding]:
     hashes: dict[str, set[str]] = {}
     for process in document["processes"]:
@@ -313,6 +336,7 @@ WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _limit_hit,
     _unlimited,
     _accuracy,
+    _beyond,
     _outputs_differ,
     _targets,
     _generator,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness import comparison
+from harness import accuracy, comparison
 from harness.comparison import Difference, Verdict
 from harness.errors import ExitStatus
 from harness.series import WHOLE, Series
@@ -24,6 +24,8 @@ IDENTITY = (
     "sync",
 )  # fmt: skip
 """What a point is matched by: its configuration, without the hashes of its models."""
+NO_GAIN = "less time for other outputs is no gain"
+"""Why a candidate whose accuracy failed is never called faster."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Row:
     difference: Difference | None
     verdict: str
     reason: str | None = None
+    inaccurate: str | None = None
+    """The side or sides whose outputs are too far from the reference's."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Comparison:
     """Points only the candidate has."""
     failed: Sequence[str] = ()
     """Points whose candidate failed or timed out."""
+    inaccurate: Sequence[str] = ()
+    """Points whose candidate's outputs are too far from the reference's."""
     labels: Sequence[str] = field(default_factory=tuple)
     """What both sides say of their weights."""
     interleaved: bool = False
@@ -102,6 +108,8 @@ class Comparison:
             found.add(ExitStatus.NOTHING_MEASURED)
         if self.failed:
             found.add(ExitStatus.POINTS_FAILED)
+        if self.inaccurate:
+            found.add(ExitStatus.ACCURACY_FAILED)
         if self.of(Verdict.SLOWER, "fail"):
             found.add(ExitStatus.REGRESSION)
         if fail_on_unresolved and self.of(Verdict.UNRESOLVED):
@@ -250,6 +258,9 @@ def compare_pairs(
         _judged(rows, delta, withdrawn=null is not None and not null.passed),
         delta,
         failed=[name for name, state in states.items() if state in {"failed", "timeout"}],
+        inaccurate=[
+            pair.new["point"]["name"] for pair in pairs if pair.new and accuracy.failed(pair.new)
+        ],
         labels=tuple(dict.fromkeys(one["weights"]["label"] for one in documents)),
         interleaved=bool(pairs)
         and all(pair.new is not None and _same_campaign(pair.base, pair.new) for pair in pairs),
@@ -291,7 +302,11 @@ def _row(name: str, pair: Pair, occasions: Occasions, subject: str) -> Row:
     else:
         found = comparison.unpaired(list(old.values()), list(now.values()), occasions.sd)
     means = [sum(one.values()) / len(one) for one in (old, now)]
-    return Row(name, subject, means[0], means[1], found, Verdict.UNRESOLVED)
+    wrong = [side for side, one in (("baseline", base), ("candidate", new)) if accuracy.failed(one)]
+    return Row(
+        name, subject, means[0], means[1], found, Verdict.UNRESOLVED,
+        inaccurate=" and ".join(wrong) or None,
+    )  # fmt: skip
 
 
 def _judged(rows: Sequence[Row], delta: float, *, withdrawn: bool = False) -> list[Row]:
@@ -305,6 +320,8 @@ def _judged(rows: Sequence[Row], delta: float, *, withdrawn: bool = False) -> li
             done.append(row)
             continue
         one = next(judged)
+        if one.verdict is Verdict.FASTER and "candidate" in (row.inaccurate or ""):
+            one = replace(one, verdict=Verdict.UNRESOLVED, reason=NO_GAIN)
         done.append(replace(row, difference=one, verdict=one.verdict, reason=one.reason))
     return done
 

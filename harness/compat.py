@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import statistics
+from harness import accuracy, statistics
 from harness.errors import ResultFileError
 from harness.metrics import CL
 from harness.series import WHOLE, Series
@@ -148,6 +148,8 @@ def write_log(path: Path, document: Mapping[str, Any]) -> None:
         missing += [name for name in values if name not in known]
         found.append(Block(device, known))
     note = document["weights"]["label"]
+    if accuracy.failed(document):
+        note += "; accuracy failed"
     if missing:
         note += f"; n too small for: {', '.join(missing)}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness import accuracy
+from harness import accuracy, modes
 from harness.metrics import CL
 from harness.precision import precision_text
 from harness.units import duration, quantity, seconds, size
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from harness.advice import Finding
     from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
@@ -128,9 +129,11 @@ class Console:
         """Write the detail: cl figures and items/s of every stage and of the whole."""
         rows: list[list[str]] = []
         labels: dict[str, None] = {}
-        limits = _Limits()
+        limits, seen = _Limits(), list[modes.Mode]()
         for document in documents:
             limits.add(document)
+            if (one := modes.mode(document)) is not None:
+                seen.append(one)
             found = _rows(document)
             rows += found
             if found:
@@ -141,6 +144,8 @@ class Console:
         for line in _aligned([header, *rows], left={0, 1, 9}):
             self.say(line)
         self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        for finding, names in modes.warnings(seen):
+            limits.note(finding, names)
         for line in limits.lines():
             self.say(line)
 
@@ -161,6 +166,10 @@ class _Limits:
         for one in document["grade"].get("latency.mean", {}).get("reasons", ()):
             rank = f"no better than {one['letter']}"
             self._note(rank, one["code"], one["advice"], (one["text"], name))
+
+    def note(self, finding: Finding, names: Sequence[str]) -> None:
+        """Add what concerns several points together."""
+        self._note(finding.severity, finding.code, finding.advice, (finding.seen, ", ".join(names)))
 
     def _note(self, rank: str, code: str, advice: str, said: tuple[str, str]) -> None:
         self._found.setdefault((rank, code, advice), []).append(said)
@@ -281,6 +290,7 @@ def _stages(document: Mapping[str, Any]) -> str:
         text = f"{stage['name']} {_figure(document, stage['name'] + '.mean')}"
         if stage["step_limit"] is not None:
             text += _steps(document, stage["name"])
+        text += _share(document, stage["name"])
         parts.append(text)
     parts.append(f"residual {_figure(document, 'residual.mean')}")
     grade = document["grade"]["latency.mean"]["letter"]
@@ -288,6 +298,14 @@ def _stages(document: Mapping[str, Any]) -> str:
         f"{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
         f"{document['weights']['label']}"
     )
+
+
+def _share(document: Mapping[str, Any], stage: str) -> str:
+    """Return how near a stage comes to what its device can do; nothing where that is not known."""
+    found = (document.get("roofline") or {}).get(stage) or {}
+    if found.get("share") is None:
+        return ""
+    return f" {found['share']:.0%} of {found['limit']}"
 
 
 def _steps(document: Mapping[str, Any], stage: str) -> str:
@@ -310,7 +328,7 @@ def _rows(document: Mapping[str, Any]) -> list[list[str]]:
     summary = document["summary"]
     if not summary:
         return []
-    rows = []
+    mark, rows = " (accuracy failed)" * accuracy.failed(document), []
     for subject in ["latency", *(stage["name"] for stage in document["stages"])]:
         figures = [_estimate(document, f"{subject}.{name}") for name in ["mean", *_cl_names()]]
         rate = _estimate(document, f"{subject}.items_per_s")
@@ -319,7 +337,7 @@ def _rows(document: Mapping[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 _settings(document),
-                "whole" if subject == "latency" else subject,
+                ("whole" if subject == "latency" else subject) + mark,
                 *("n too small" if value is None else f"{value * 1e3:,.3f}" for value in figures),
                 "-" if rate is None else quantity(rate),
                 items,

@@ -1,4 +1,4 @@
-"""What the checks of this host said, kept where every result can quote it (method, section 9)."""
+"""What is known of this host, kept where every result can quote it (method, section 9)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,17 @@ def host() -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def home(kind: str = "selfcheck") -> Path:
-    """Return where the checks of this host are kept, or what else was found out about it."""
+SELFCHECK, ROOFLINE = "selfcheck", "roofline"
+"""What is kept of a host: what it can tell apart, and what it can do."""
+
+
+def home(kind: str = SELFCHECK) -> Path:
+    """Return where the checks of this host are kept."""
     return platformdirs.user_data_path("harness", appauthor=False) / kind / host()
 
 
-def new_folder(kind: str = "selfcheck") -> Path:
-    """Return a new folder for the files of one check."""
+def new_folder(kind: str = SELFCHECK) -> Path:
+    """Return a new folder for the result files of one check."""
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for number in count(1):
         folder = home(kind) / f"{stamp}-{number:03d}"
@@ -61,7 +65,7 @@ def keep(facts: Mapping[str, Any], folder: Path, *, raw: bool) -> Path:
     return path
 
 
-def stored(kind: str = "selfcheck") -> list[dict[str, Any]]:
+def stored(kind: str = SELFCHECK) -> list[dict[str, Any]]:
     """Return the checks of this host, oldest first; what cannot be read is left out."""
     found = []
     for path in sorted(home(kind).glob("*.json")):
@@ -83,8 +87,11 @@ def quoted() -> dict[str, Any]:
     if not found:
         return environment.unknown("this host has not been checked: python -m harness selfcheck")
     last = found[-1]
+    age = datetime.now(UTC) - datetime.fromisoformat(last["started"])
     return {
-        **_when(last),
+        "started": last["started"],
+        "age_days": age.total_seconds() / 86400,
+        "same_kernel": last["kernel"] == environment.identity()["kernel"],
         "passed": last["aa"]["passed"],
         "different": last["aa"]["different"],
         "comparisons": last["aa"]["comparisons"],
@@ -93,22 +100,17 @@ def quoted() -> dict[str, Any]:
     }
 
 
-def limits() -> dict[str, Any]:
-    """Return the limits of this host as last measured, or why a result knows none."""
-    found = stored("roofline")
+def roofline() -> dict[str, Any]:
+    """Return what a result says of the latest measured limits of its host, or why nothing."""
+    found = stored(ROOFLINE)
     if not found:
-        return environment.unknown(
-            "the limits of this host are not measured: python -m harness roofline"
-        )
-    return {**_when(found[-1]), **{key: found[-1][key] for key in ("bandwidth", "arithmetic")}}
-
-
-def _when(facts: Mapping[str, Any]) -> dict[str, Any]:
-    age = datetime.now(UTC) - datetime.fromisoformat(facts["started"])
+        return environment.unknown("this host's limits are not known: python -m harness roofline")
+    last = found[-1]
     return {
-        "started": facts["started"],
-        "age_days": age.total_seconds() / 86400,
-        "same_kernel": facts["kernel"] == environment.identity()["kernel"],
+        "started": last["started"],
+        "same_kernel": last["kernel"] == environment.identity()["kernel"],
+        "reading": last["reading"],
+        "products": last["products"],
     }
 
 

@@ -256,6 +256,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         quant=job.quant,
         cache_dir=str(job.cache),
         calibration=list(job.calibration),
+        patience_s=patience,
     )["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())

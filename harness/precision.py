@@ -7,20 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLOATS = ("float32", "bfloat16", "float16")
-WIDTH_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
-"""Of one value of each family."""
-
-
-def family(compute: str) -> str | None:
-    """Return the one precision of what a runtime says it computes in, None where it is mixed.
-
-    Signed and unsigned bytes are one: integer kernels multiply the one by the other.
-    """
-    found = {"int8" if part == "uint8" else part for part in compute.split("+")}
-    (first, *others) = sorted(found)
-    return first if not others and first in WIDTH_BYTES else None
-
 
 def stage_precision(effective: Mapping[str, Any]) -> str:
     """Return one stage's precision, such as `float32 compute, float16-rounded values`."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.measure import Job
 
 QUANT = "force_float32"
+OPTIONS = {"graph": "contract"}
+"""The files as they are: what a backend makes of them is judged too."""
 ARRAYS, FACTS = "outputs.npz", "facts.json"
 OTHER_SEED = 1
 """Added to a seed for the distance between two seeds."""
@@ -45,7 +47,9 @@ def outputs(job: Job, plan: Mapping[str, Any], *, other_seed: bool = False) -> a
     models = [one["model"]["sha256"] for one in plan["stages"]]
     glue = [one["glue"] for one in plan["stages"]]
     version = metadata.version(BACKEND)
-    key = hashlib.sha256(results.canonical([models, glue, inputs, seed, version])).hexdigest()[:24]
+    key = hashlib.sha256(
+        results.canonical([models, glue, inputs, seed, version, OPTIONS])
+    ).hexdigest()[:24]
     folder = store.cache_folder() / "references" / key
     if not (folder / FACTS).is_file():
         _make(folder, job, plan, inputs, seed)
@@ -62,9 +66,11 @@ def _make(
         made.mkdir()
         patience = job.patience_s()
         with Worker(log=Path(temporary, "log")) as worker:
-            worker.ask("probe", patience, backend=BACKEND, options={}, device="0")
+            worker.ask("probe", patience, backend=BACKEND, options=OPTIONS, device="0")
             shared = {"plan": plan, "quant": QUANT}
-            compiled = worker.ask("compile", patience, cache_dir=str(job.cache), **shared)["stages"]
+            compiled = worker.ask(
+                "compile", patience, cache_dir=str(job.cache), patience_s=patience, **shared
+            )["stages"]
             artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
             worker.ask("load", patience, seed=seed, artefacts=artefacts, **shared)
             found = worker.ask(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness import advice, ceilings, compat, devices, energy, metrics, outliers, steady
+from harness import advice, bounds, compat, devices, energy, metrics, outliers, steady
 from harness.errors import ResultFileError
 from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
@@ -90,8 +90,8 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     done["summary"] = metrics.summarise(done)
     done["devices"] = devices.assess(Series(done))
     done["energy"] = energy.assess(Series(done))
-    done["roofline"] = ceilings.assess(Series(done))
     done["compat"] = compat.blocks(done)
+    done["roofline"] = bounds.assess(done)
     done["warnings"] = advice.warnings(done)
     done["grade"] = advice.grades(done)
     done = _finite(done)

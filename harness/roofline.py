@@ -1,263 +1,358 @@
-"""What this machine can do at most: bytes read a second, and products computed a second.
+"""What this machine can do at most: how fast it reads, and how fast it multiplies.
 
-The limits that a stage's time is held against (S. Williams, A. Waterman, D. Patterson, "Roofline",
-CACM 52(4), 2009). Each is measured through the worker, as everything else is, in fresh processes.
-Of a process the best call counts, as in STREAM (J. McCalpin): a limit is what is possible when
-nothing disturbs. The interval is that of the mean over processes.
+Both are measured as any point is: fresh workers, warm-up, result files. Reading is numpy's, from
+each cache and from memory, on one core and on all. Products are those of the backends here, in
+every mode they offer, so that a peak is what a runtime reaches and its precision is read back.
 """
 
 from __future__ import annotations
 
-import tempfile
+import re
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from harness import environment, fitness, statistics
-from harness.errors import WorkerError
-from harness.models import limits
-from harness.precision import FLOATS, family
-from harness.selfcheck import Progress
+from harness import environment, extensions, fitness, store
+from harness.config import Config, Measure, Model, Quant
+from harness.errors import HarnessError, WorkerError
+from harness.models import yardsticks
+from harness.plan import PlannedPoint
+from harness.point import make_point
+from harness.series import Series
+from harness.statistics import percentile
+from harness.sweep import quietly
 from harness.units import duration, significant, size
 from harness.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from harness.console import Console
+    from harness.models.pipeline import Pipeline
 
-TIMEOUT_S = 300.0
-SEED = 1
-WARM = 2
-"""Calls before those that count."""
+COMMAND = "python -m harness roofline"
+WORD_BYTES = 8
+READS_BYTES = 1 << 28
+"""What one iteration reads at least, so that it takes some milliseconds."""
+BEYOND = 8
+"""Memory is read over so many times the last cache."""
+LEAST_MEMORY_BYTES = 1 << 28
+YARDSTICKS = {"calibration", "fake", yardsticks.READING}
+"""Backends that run no model."""
+PROBE_TIMEOUT_S = 120.0
+QUICKEST = 0.10
+"""Share of the passes a limit is taken from."""
 
 
 @dataclass(frozen=True)
 class Form:
     """How much is run."""
 
-    processes: int = 4
-    iterations: int = 12
+    processes: int = 3
+    iterations: int = 20
 
 
-FORMS = {"short": Form(), "long": Form(processes=15, iterations=30)}
+FORMS = {"short": Form(), "long": Form(processes=5, iterations=60)}
+
+
+class YardstickPoint(PlannedPoint):
+    """A yardstick, planned: it has no text."""
+
+    def prepare(self) -> tuple[dict[str, Any], int]:
+        """Return the inputs, which took no time."""
+        return dict(yardsticks.INPUTS), 0
+
+    def _calibration(self) -> tuple[Mapping[str, Any], ...]:
+        """Return what a build of integer precision may calibrate on: the same inputs."""
+        return (dict(yardsticks.INPUTS),) if "qint" in self.config.quant.value else ()
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to have a product computed here: a backend, a mode, and a model."""
+class Level:
+    """Somewhere to read from, and how."""
 
-    backend: str
-    quant: str
-    product: limits.Product
-    options: tuple[str, ...]
-    """Names of the backend's option that sets its threads; none is set where it has none."""
+    level: str
+    capacity_bytes: int | None
+    """What it holds, for all the threads together; None: everything."""
+    threads: int
+    size_bytes: int
+    """What is read over and over."""
 
-
-_FLOAT, _INTEGER = limits.PRODUCTS
-WAYS = (
-    Way("onnxruntime", "force_float32", _FLOAT, ("intra_threads",)),
-    Way("onnxruntime", "force_float32", _INTEGER, ("intra_threads",)),
-    Way("openvino", "force_float32", _FLOAT, ("threads",)),
-    Way("openvino", "force_float16", _FLOAT, ("threads",)),
-)
-"""Every kernel that is tried; of those that compute in one precision the fastest is the limit.
-
-OpenVINO turns a product of integers without its own quantisation into one of floats.
-"""
+    @property
+    def passes(self) -> int:
+        """How often one iteration goes through it."""
+        return max(1, READS_BYTES // self.size_bytes)
 
 
-class Call(NamedTuple):
-    """The best call of a process: what it did, in bytes or operations, and how long it took."""
+def levels(caches: Mapping[str, str], cpus: int) -> list[Level]:
+    """Return every cache from the second level on, and memory, for one thread and for all.
 
-    amount: float
-    seconds: float
+    Caches below the last are each core's own, so several threads have as many of them.
+    """
+    found = []
+    sizes = dict(sorted(_unified(caches)))
+    for threads in dict.fromkeys((1, cpus)):
+        for level, capacity in sizes.items():
+            all_of_it = capacity if level == max(sizes) else capacity * threads
+            name = _named(f"L{level}", threads)
+            found.append(Level(name, all_of_it, threads, all_of_it // 2))
+        beyond = max(LEAST_MEMORY_BYTES, BEYOND * max(sizes.values(), default=0))
+        found.append(Level(_named("memory", threads), None, threads, beyond))
+    return found
 
 
-Calls = dict[Any, list[Call]]
-"""By what was measured: one for each process."""
+def _named(what: str, threads: int) -> str:
+    return f"{what}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _unified(caches: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Yield level and bytes of the caches named as `L2 Unified: 1024K`."""
+    for name, text in caches.items():
+        level = re.fullmatch(r"L(\d+) Unified", name)
+        amount = re.fullmatch(r"(\d+)([KM]?)", str(text))
+        if level and amount:
+            yield int(level[1]), int(amount[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20}[amount[2]]
 
 
 # --- running ---------------------------------------------------------------------------------
 
 
-def run(form: Form, console: Console, stopped: Callable[[], bool]) -> dict[str, Any]:
-    """Measure the limits; return the facts.
+@dataclass(frozen=True)
+class Yardstick:
+    """One thing to measure: a point, and what it says of the machine."""
+
+    name: str
+    point: PlannedPoint
+    level: Level | None
+    """Of reading; None: a product."""
+
+    @property
+    def amount(self) -> float:
+        """Bytes, or MACs, of one pass."""
+        if self.level is None:
+            return yardsticks.PRODUCT_MACS
+        each = self.level.size_bytes // self.level.threads // WORD_BYTES * WORD_BYTES
+        return each * self.level.threads * self.level.passes
+
+
+def _point(
+    form: Form,
+    pipeline: Pipeline,
+    models: Mapping[str, Mapping[str, Any]],
+    backend: Mapping[str, Any],
+    quant: Quant = Quant.force_float32,
+) -> YardstickPoint:
+    measure = Measure(
+        min_processes=1,
+        max_processes=1,
+        warmup_iters=2,
+        num_iters=form.iterations,
+        time_limit_s=None,
+    )
+    config = Config(
+        backend={"python": None, **backend}, model=Model("none"), measure=measure, quant=quant
+    )
+    point = make_point(
+        config,
+        pipeline=pipeline.name,
+        options={key: value for key, value in backend.items() if key != "name"},
+        models={name: str(model["sha256"]) for name, model in models.items()},
+    )
+    return YardstickPoint(
+        point=point,
+        config=config,
+        pipeline=pipeline,
+        plan=pipeline.plan(models),
+        models=models,
+        weights=yardsticks.WEIGHTS,
+        probe={"available": True},
+        skip=None,
+    )
+
+
+def _readings(form: Form, places: Sequence[Level]) -> list[Yardstick]:
+    found = []
+    for one in places:
+        backend = {
+            "name": yardsticks.READING,
+            "bytes": one.size_bytes,
+            "threads": one.threads,
+            "passes": one.passes,
+        }
+        point = _point(form, yardsticks.reading(), yardsticks.READING_MODELS, backend)
+        found.append(Yardstick(one.level, point, one))
+    return found
+
+
+def _probe(name: str) -> Mapping[str, Any]:
+    """Return what a backend says of itself; not available where it cannot be asked."""
+    try:
+        with Worker() as worker:
+            return worker.ask("probe", PROBE_TIMEOUT_S, backend=name, options={}, device="0")
+    except HarnessError as error:
+        return {"available": False, "reason": str(error)}
+
+
+def _products(form: Form, path: Path) -> tuple[list[Yardstick], list[dict[str, Any]]]:
+    """Return a product for each mode of each backend that computes on this CPU, and what not."""
+    models = yardsticks.models(path, store.sha256(path))
+    found, skipped = [], []
+    for described in extensions.describe():
+        name = described["name"]
+        if name in YARDSTICKS:
+            continue
+        probe = _probe(name)
+        if not probe["available"]:
+            skipped.append({"backend": name, "quant": None, "reason": probe["reason"]})
+            continue
+        if probe["device"]["kind"] != "cpu":
+            continue
+        for quant, precision in probe["precisions"].items():
+            reason = precision.get("skipped")
+            if precision.get("form", "float32") != "float32":
+                reason = f"computes as force_float32 does: {precision['note']}"
+            if reason:
+                skipped.append({"backend": name, "quant": quant, "reason": reason})
+                continue
+            point = _point(form, yardsticks.product(), models, {"name": name}, Quant(quant))
+            found.append(Yardstick(f"{name} {quant}", point, None))
+    return found, skipped
+
+
+def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool]) -> dict[str, Any]:
+    """Measure the limits; return them. The result files stay in `folder`.
+
+    The yardsticks take turns, so that a disturbance of some seconds meets a process of each.
 
     Args:
         form: how much to run.
+        folder: where the result files go.
         console: gets the progress.
         stopped: whether the user wants to end it.
 
     Raises:
-        WorkerError: memory cannot be read through a worker here.
+        WorkerError: reading does not run here.
         KeyboardInterrupt: `stopped` said so.
     """
-    begun, started = time.monotonic(), datetime.now(UTC)
-    cpus = _cpus()
-    reads, threads = limits.reads(cpus), sorted({1, cpus})
-    steps = form.processes * (1 + len(WAYS) * len(threads))
-    progress = Progress(console, "roofline", steps, begun)
-    bandwidth: Calls = {}
-    arithmetic: Calls = {}
-    missing: dict[Way, str] = {}
-    with tempfile.TemporaryDirectory(prefix="harness-roofline-") as name:
-        folder = Path(name)
-        models = limits.write(folder)
-        for number in range(1, form.processes + 1):
-
-            def step(what: str, number: int = number) -> None:
-                if stopped():
-                    raise KeyboardInterrupt
-                progress.step(f"{what}, process {number}/{form.processes}")
-
-            step("reading")
-            _read(reads, form, folder, bandwidth)
-            for way in WAYS:
-                for count in threads:
-                    step(f"{way.backend} {way.product.operator}, threads: {count}")
-                    if way in missing:
-                        continue
-                    try:
-                        key, call = _multiply(way, count, form, (models, folder))
-                    except WorkerError as error:
-                        missing[way] = str(error)
-                    else:
-                        arithmetic.setdefault(key, []).append(call)
+    started = time.monotonic()
+    file = folder / yardsticks.PRODUCT_FILE
+    yardsticks.write_product(file)
+    caches = environment.collect()["cpu"]["caches"]
+    cpus = int(_probe(yardsticks.READING)["device"]["facts"]["cpus"])
+    readings = _readings(form, levels({} if "reason" in caches else caches, cpus))
+    products, skipped = _products(form, file)
+    wanted = [*readings, *products]
+    documents: dict[str, list[Mapping[str, Any]]] = {one.name: [] for one in wanted}
+    total, done = len(wanted) * form.processes, 0
+    for turn in range(form.processes):
+        for place, one in enumerate(list(wanted)):
+            if stopped():
+                raise KeyboardInterrupt
+            spent = time.monotonic() - started
+            left = spent / done * (total - done) if done else None
+            done += 1
+            console.progress(done, total, "roofline", one.name, left)
+            try:
+                documents[one.name] += quietly(
+                    [one.point], folder / f"{turn + 1}-{place + 1:02d}", COMMAND
+                )
+            except WorkerError as error:
+                if one.level is not None:
+                    raise
+                name, quant = one.name.split()
+                skipped.append({"backend": name, "quant": quant, "reason": str(error)})
+                wanted.remove(one)
+    file.unlink()
     return {
         "schema": {"name": "harness.roofline", "major": 1, "minor": 0},
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": time.monotonic() - begun,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": time.monotonic() - started,
         "form": asdict(form),
         "host": fitness.host(),
         "kernel": environment.identity()["kernel"],
-        "cpu": environment.identity()["cpu"],
         "cpus": cpus,
-        "bandwidth": [
-            {"working_set_bytes": one.working_set_bytes, "threads": one.threads,
-             "unit": "B/s", **_estimate(calls)}
-            for one, calls in bandwidth.items()
-        ],
-        "arithmetic": [
-            {"precision": precision, "backend": backend, "version": version, "threads": count,
-             "unit": "FLOP/s" if precision in FLOATS else "OP/s", **_estimate(calls)}
-            for (precision, backend, version, count), calls in arithmetic.items()
-        ],
-        "missing": [
-            {"backend": way.backend, "quant": way.quant, "operator": way.product.operator,
-             "reason": reason}
-            for way, reason in missing.items()
-        ],
-    }  # fmt: skip
-
-
-def _cpus() -> int:
-    """Return how many CPUs a worker may use, as a worker says it."""
-    with Worker() as worker:
-        probe = worker.ask("probe", TIMEOUT_S, backend="reading", options={}, device="0")
-    return int(probe["device"]["facts"]["cpus"])
-
-
-def _best(
-    worker: Worker, plan: Mapping[str, Any], quant: str, form: Form, folder: Path
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return the least seconds of each stage of a plan, and what each stage ran as."""
-    compiled = worker.ask(
-        "compile", TIMEOUT_S, plan=plan, quant=quant, cache_dir=str(folder / "compiled")
-    )["stages"]
-    artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
-    loaded = worker.ask(
-        "load", TIMEOUT_S, plan=plan, quant=quant, seed=SEED, artefacts=artefacts
-    )["stages"]  # fmt: skip
-    worker.ask("run", TIMEOUT_S, inputs=limits.INPUTS, count=WARM, start=0)
-    ran = worker.ask("run", TIMEOUT_S, inputs=limits.INPUTS, count=form.iterations, start=WARM)
-    least = {name: min(ran["columns"][f"{name}_ns"]) / 1e9 for name in compiled}
-    return least, {name: stage["effective"] for name, stage in loaded.items()}
-
-
-def _read(reads: Sequence[limits.Read], form: Form, folder: Path, found: Calls) -> None:
-    with Worker() as worker:
-        worker.ask("probe", TIMEOUT_S, backend="reading", options={}, device="0")
-        least, _ = _best(worker, limits.reading(reads), "force_float32", form, folder)
-    for one in reads:
-        call = Call(one.working_set_bytes * one.passes, least[one.name])
-        found.setdefault(one, []).append(call)
-
-
-def _multiply(
-    way: Way, threads: int, form: Form, files: tuple[Mapping[str, Mapping[str, Any]], Path]
-) -> tuple[tuple[str, str, str, int], Call]:
-    """Return (precision, backend, its version, threads) of a product, and its best call.
-
-    Raises:
-        WorkerError: the backend is not here or has no such kernel; the text says so.
-    """
-    models, folder = files
-    with Worker() as worker:
-        probe = worker.ask(
-            "probe", TIMEOUT_S, backend=way.backend, options=dict.fromkeys(way.options, threads),
-            device="0",
-        )  # fmt: skip
-        plan = limits.product(way.product, models)
-        least, effective = _best(worker, plan, way.quant, form, folder)
-    one = effective[way.product.name]
-    if not one["verified"]:
-        raise WorkerError(f"{way.backend}: what the product ran as is not known: {one['reason']}")
-    precision = family(one["compute"])
-    if precision is None:
-        raise WorkerError(f"{way.backend}: the product ran in {one['compute']}, no one precision")
-    key = (precision, way.backend, str(probe["runtime"]["version"]), threads)
-    return key, Call(limits.product_operations(), least[way.product.name])
-
-
-def _estimate(calls: Sequence[Call]) -> dict[str, Any]:
-    found = statistics.ratio(
-        [np.array([one.amount]) for one in calls], [np.array([one.seconds]) for one in calls]
-    )
-    return {
-        "value": found.value,
-        "ci95": None if found.ci is None else list(found.ci),
-        "method": f"best call of each process; {found.method}",
-        "processes": len(calls),
-        "values": [one.amount / one.seconds for one in calls],
+        "reading": [_read(one, documents[one.name]) for one in readings],
+        "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.level],
+        "skipped": skipped,
     }
 
 
-# --- telling ---------------------------------------------------------------------------------
+def fastest(samples: Sequence[Any], amount: float) -> dict[str, Any]:
+    """Return the rate of the quickest tenth of passes, with its interval.
+
+    A limit is what a machine can do, so neighbours that slow the other passes do not enter.
+
+    Args:
+        samples: seconds of every steady pass, by process.
+        amount: what each pass gets through.
+    """
+    found = percentile(samples, QUICKEST)
+    low, high = found.ci or (None, None)
+    return {
+        "rate": amount / found.value,
+        "ci95": [amount / high, amount / low] if low and high else None,
+        "n": found.n,
+        "processes": found.processes,
+    }
+
+
+def _samples(documents: Sequence[Mapping[str, Any]], stage: str) -> list[Any]:
+    """Return the steady seconds of a stage's model, one array for each process."""
+    return [one for document in documents for one in Series(document).seconds(f"{stage}_execute")]
+
+
+def _read(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rate = fastest(_samples(documents, yardsticks.READING), one.amount)
+    return {**asdict(one.level), "bytes_per_s": rate.pop("rate"), **rate} if one.level else {}
+
+
+def _multiplied(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    effective = documents[0]["settings"]["effective"][yardsticks.PRODUCT]
+    rate = fastest(_samples(documents, yardsticks.PRODUCT), one.amount)
+    backend, quant = one.name.split()
+    return {
+        "backend": backend,
+        "quant": quant,
+        "runtime": documents[0]["settings"]["runtime"],
+        "compute": effective["compute"],
+        "storage": effective["storage"],
+        "verified": effective["verified"],
+        "threads": documents[0]["settings"].get("threads"),
+        "macs_per_s": rate.pop("rate"),
+        **rate,
+    }
+
+
+# --- showing ---------------------------------------------------------------------------------
 
 
 def lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the facts as a reader wants them."""
-    for one in facts["bandwidth"]:
+    """Yield the limits as a reader wants them."""
+    for one in facts["reading"]:
         yield (
-            f"read      {size(one['working_set_bytes']):>9}  {_threads(one)}  "
-            f"{_giga(one)}B/s"
-        )  # fmt: skip
-    for one in facts["arithmetic"]:
-        what = "FLOP/s" if one["precision"] in FLOATS else "OP/s"
-        yield (
-            f"product   {one['precision']:>9}  {_threads(one)}  {_giga(one)}{what}"
-            f"  {one['backend']} {one['version'].partition('-')[0]}"
+            f"reads     {one['level']:<18} {_rate(one, 'bytes_per_s', 1e9)} GB/s "
+            f"({size(one['size_bytes'])} again and again)"
         )
-    for one in facts["missing"]:
-        yield f"not here  {one['backend']} {one['quant']} {one['operator']}: {one['reason']}"
+    for one in facts["products"]:
+        sure = "" if one["verified"] else " (not verified)"
+        yield (
+            f"products  {one['compute']:<18} {_rate(one, 'macs_per_s', 0.5e9)} GFLOP/s "
+            f"({one['backend']} {one['quant']}{sure})"
+        )
+    for one in facts["skipped"]:
+        mode = f" {one['quant']}" if one["quant"] else ""
+        yield f"no        {one['backend']}{mode}: {one['reason']}"
     yield (
-        f"took {duration(facts['seconds'])}; {facts['form']['processes']} processes each; "
-        f"host {facts['host']}, {facts['cpu']}, {facts['cpus']} CPUs, kernel {facts['kernel']}"
+        "rates of the quickest tenth of passes, 95 % intervals; "
+        f"took {duration(facts['seconds'])}; host {facts['host']}, kernel {facts['kernel']}"
     )
 
 
-def _threads(one: Mapping[str, Any]) -> str:
-    return f"{one['threads']:>3} thread{'s' if one['threads'] > 1 else ' '}"
-
-
-def _giga(one: Mapping[str, Any]) -> str:
-    text = f"{significant(one['value'] / 1e9):>7} G"
-    if one["ci95"] is None:
-        return text
-    low, high = (significant(end / 1e9) for end in one["ci95"])
-    return f"{significant(one['value'] / 1e9):>7} [{low}, {high}] G"
+def _rate(one: Mapping[str, Any], key: str, unit: float) -> str:
+    interval = one["ci95"]
+    within = "no interval"
+    if interval:
+        within = f"{significant(interval[0] / unit)} – {significant(interval[1] / unit)}"
+    return f"{significant(one[key] / unit):>7} ({within})"

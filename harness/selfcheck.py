@@ -98,7 +98,6 @@ class Progress:
     """Which step runs, and how long the rest will take by what the steps so far took."""
 
     console: Console
-    name: str
     steps: int
     started: float
     done: int = 0
@@ -107,7 +106,7 @@ class Progress:
         """Say that the next step begins."""
         spent = time.monotonic() - self.started
         left = spent / self.done * (self.steps - self.done) if self.done else None
-        self.console.progress(self.done + 1, self.steps, self.name, what, left)
+        self.console.progress(self.done + 1, self.steps, "selfcheck", what, left)
         self.done += 1
 
 
@@ -124,7 +123,7 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
         WorkerError: the calibration workload does not run here.
         KeyboardInterrupt: `stopped` said so.
     """
-    progress = Progress(console, "selfcheck", form.comparisons + 1, time.monotonic())
+    progress = Progress(console, form.comparisons + 1, time.monotonic())
     progress.step("noise profile")
     noise = _noise(form, folder / "noise")
     compared = []

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, environment, fitness, reference, results, stopping, wav
+from harness import accuracy, environment, fitness, peaks, reference, results, stopping, wav
 from harness.journal import Journal
+from harness.models import counts
+from harness.models.counts import CountError
 from harness.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from harness.journal import Entry
     from harness.measure import Job, Outcome
@@ -229,6 +231,27 @@ class Trial:
             "scenario": {**asdict(scenario), "kind": scenario.kind.value},
         }
 
+    def _counts(self, processes: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the work of each stage at the mean length decoded, or why it cannot be told."""
+        frames = [
+            value / self.planned.config.bs
+            for process in processes
+            for value in process["work"].get("mel_frames_padded", ())
+        ]
+        if not frames or self.settings.get("virtual_clock"):
+            return {}
+        point = self.planned.config
+        sizes = {"batch": point.bs, "text": point.il, "frames": round(sum(frames) / len(frames))}
+        found: dict[str, Any] = {}
+        for stage in self.planned.pipeline.stages:
+            model = self.planned.models[stage.name]
+            try:
+                made = counts.count(Path(model["path"]), stage, sizes, str(model["sha256"]))
+                found[stage.name] = made.as_dict()
+            except CountError as error:
+                found[stage.name] = {"reason": str(error)}
+        return found
+
     def document(self, command: str) -> dict[str, Any]:
         """Return the result document (docs/result-file.md) of what has been measured."""
         planned, config = self.planned, self.planned.config
@@ -265,6 +288,10 @@ class Trial:
                     **self.settings,
                 },
                 "models": {name: dict(model) for name, model in planned.models.items()},
+                "counts": self._counts(processes),
+                "limits": peaks.quoted(
+                    self.settings.get("device") or planned.probe.get("device"), fitness.roofline()
+                ),
                 "environment": {
                     "before": before,
                     "after": after,
@@ -293,7 +320,6 @@ class Trial:
                 "parts": planned.parts,
                 "processes": processes,
                 "selfcheck": fitness.quoted(),
-                "limits": fitness.limits(),
                 "provenance": environment.provenance(command),
             }
         )

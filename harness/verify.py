@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-COMPUTED = ("processes", "summary", "devices", "energy", "roofline", "compat", "warnings", "grade")
+COMPUTED = ("processes", "summary", "devices", "energy", "compat", "roofline", "warnings", "grade")
 TOLERANCE = 1e-9
 """Relative: another machine's mathematics library may round the last digits otherwise."""
 
@@ -35,7 +35,7 @@ def problems(path: Path) -> list[str]:
     if not found:
         again = results.complete({k: v for k, v in document.items() if k != "content_sha256"})
         for key in COMPUTED:
-            if key in document:  # an older file lacks what was added since
+            if key in document:  # a file of before has no figures of several devices, nor energy
                 found += _differences(document[key], again[key], key)
     return [f"{path}: {line}" for line in found]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from harness.units import seconds
+from reports.markup import ampersands, markdown, pipes, tex
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -40,10 +41,16 @@ def interval_text(row: Row) -> str:
 
 
 def why(row: Row) -> str:
-    """Return what is still needed before a row can be decided, or why it cannot be."""
+    """Return what is still needed before a row can be decided, or why it cannot be.
+
+    First of all stands that a side computes something else.
+    """
+    parts = [f"accuracy failed in the {row.inaccurate}"] if row.inaccurate else []
     if row.difference and row.difference.further:
-        return f"{row.difference.further} more processes"
-    return plain(row.reason or "")
+        parts.append(f"{row.difference.further} more processes")
+    elif row.reason:
+        parts.append(plain(row.reason))
+    return "; ".join(parts)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -51,8 +58,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     verdict = str(row.verdict)
     if found and found.further:
         verdict += f" ({why(row)})"
-    elif row.reason:
-        verdict += f": {why(row)}"
+    elif reason := why(row):
+        verdict += f": {reason}"
     times = [seconds_text(value) for value in (row.baseline_s, row.candidate_s)]
     return (
         plain(row.point), row.metric, *times, ratio_text(found.ratio if found else None),
@@ -82,6 +89,11 @@ def headline(found: Comparison) -> list[str]:
         lines.append(f"Only in the candidate: {plain(', '.join(found.new_points))}.")
     if found.failed:
         lines.append(f"Failed in the candidate: {plain(', '.join(found.failed))}.")
+    if found.inaccurate:
+        lines.append(
+            f"Accuracy failed in the candidate: {plain(', '.join(found.inaccurate))}. Its times "
+            "are those of a network that computes something else."
+        )
     lines.append(f"Models: {plain('; '.join(found.labels))}.")
     return lines
 
@@ -125,27 +137,37 @@ def to_text(found: Comparison) -> str:
     return "\n".join([*headline(found), "", *table]) + "\n"
 
 
-_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
-
-
 def to_markdown(found: Comparison) -> str:
     """Return a table for a pull request: what needs a look in the open, the rest folded."""
 
     def table(rows: Sequence[Row]) -> list[str]:
         lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
-        return lines + [
-            "| " + " | ".join(cell.translate(_MARKDOWN) for cell in _cells(row)) + " |"
-            for row in rows
-        ]
+        return lines + [pipes(_cells(row)) for row in rows]
 
-    bad = found.of("slower", "not comparable", "unresolved", "faster")
-    same = found.of("no difference")
-    lines = [line.translate(_MARKDOWN) for line in headline(found)]
+    same = [row for row in found.of("no difference") if not row.inaccurate]
+    bad = [row for row in found.rows if row not in same]
+    lines = [markdown(line) for line in headline(found)]
     lines = ["\n\n".join(lines), ""]
     if bad:
         lines += [*table(bad), ""]
     if same:
         lines += ["<details><summary>no difference</summary>", "", *table(same), "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(found: Comparison) -> str:
+    """Return a booktabs table under the headline as a comment; needs the booktabs package."""
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        *(f"% {tex(line)}" for line in headline(found)),
+        "\\begin{tabular}{llrrrrl}",
+        "\\toprule",
+        ampersands(HEADER),
+        "\\midrule",
+        *(ampersands(_cells(row)) for row in found.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -166,6 +188,7 @@ def to_json(found: Comparison) -> str:
                 "p_value": difference.p_value if difference else None,
                 "verdict": str(row.verdict),
                 "reason": row.reason,
+                "accuracy_failed": row.inaccurate,
                 "further_processes": difference.further if difference else None,
             }
         )
@@ -175,6 +198,7 @@ def to_json(found: Comparison) -> str:
         "worst": found.worst.point if found.worst else None,
         "new_points": list(found.new_points),
         "failed": list(found.failed),
+        "accuracy_failed": list(found.inaccurate),
         "weights": list(found.labels),
         "interleaved": found.interleaved,
         "occasion_sd": None if found.interleaved else found.occasion_sd,
@@ -186,20 +210,24 @@ def to_json(found: Comparison) -> str:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def _bad(row: Row) -> bool:
+    return row.verdict in BAD or "candidate" in (row.inaccurate or "")
+
+
 def to_junit(found: Comparison) -> str:
-    """Return JUnit XML: one case a figure, failed when it is slower or not comparable."""
-    failures = found.of(*BAD)
+    """Return JUnit XML: one case a figure, failed when slower, not comparable or inaccurate."""
+    failures = [row for row in found.rows if _bad(row)]
     suite = ET.Element(
         "testsuite",
         name="harness compare",
         tests=str(len(found.rows)),
         failures=str(len(failures)),
-        skipped=str(len(found.of("unresolved"))),
+        skipped=str(sum(not _bad(row) for row in found.of("unresolved"))),
     )
     for row in found.rows:
         case = ET.SubElement(suite, "testcase", classname=plain(row.point), name=row.metric)
         words = ", ".join(cell for cell in _cells(row)[2:] if cell)
-        if row.verdict in BAD:
+        if _bad(row):
             ET.SubElement(case, "failure", message=words)
         elif row.verdict == "unresolved":
             ET.SubElement(case, "skipped", message=words)
@@ -217,6 +245,7 @@ def to_html(found: Comparison) -> str:
 FORMATS: dict[str, Callable[[Comparison], str]] = {
     "text": to_text,
     "markdown": to_markdown,
+    "latex": to_latex,
     "json": to_json,
     "junit": to_junit,
     "html": to_html,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from reports.findings import headline
+from reports.markup import ampersands, markdown, pipes, tex
 from reports.table import NO_FIGURE, Cell, Column, Row, Table, points_table
 from reports.text import plain
 
@@ -62,21 +63,14 @@ def _lines_above(sweep: SweepView, table: Table) -> list[str]:
 def to_markdown(sweep: SweepView) -> str:
     """Return a Markdown table under the lines a reader needs to judge it."""
     table = points_table(sweep)
-    lines = [line.translate(_MARKDOWN) + "\n" for line in _lines_above(sweep, table)]
+    lines = [markdown(line) + "\n" for line in _lines_above(sweep, table)]
     heads = ["point", *(_heading(column) for column in table.columns)]
     rules = [":--", *("--:" if column.number else ":--" for column in table.columns)]
     rows = [[plain(row.point.name), *(_words(cell) for cell in row.cells)] for row in table.rows]
-    lines.append(_pipes(heads))
+    lines.append(pipes(heads))
     lines.append(f"| {' | '.join(rules)} |")
-    lines += [_pipes(row) for row in rows]
+    lines += [pipes(row) for row in rows]
     return "\n".join(lines) + "\n"
-
-
-_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
-
-
-def _pipes(texts: list[str]) -> str:
-    return f"| {' | '.join(text.translate(_MARKDOWN) for text in texts)} |"
 
 
 def _exact(value: float | str | None) -> str:
@@ -136,32 +130,6 @@ def to_json(sweep: SweepView) -> str:
     )
 
 
-LATIN_END = "\u0100"
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "$": r"\$",
-        "&": r"\&",
-        "#": r"\#",
-        "%": r"\%",
-        "_": r"\_",
-        "^": r"\textasciicircum{}",
-        "~": r"\textasciitilde{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "±": r"$\pm$",
-        "–": "--",
-        "—": "---",
-        "·": r"\textperiodcentered{}",
-        "µ": r"\textmu{}",
-        "…": r"\dots{}",
-    }
-)
-
-
 def to_latex(sweep: SweepView) -> str:
     """Return a booktabs table; the document needs the booktabs package."""
     table = points_table(sweep)
@@ -169,33 +137,19 @@ def to_latex(sweep: SweepView) -> str:
     heads = ["point", *(_heading(column) for column in table.columns)]
     lines = [
         "% needs \\usepackage{booktabs}",
-        *(f"% {_tex(line)}" for line in _lines_above(sweep, table)),
+        *(f"% {tex(line)}" for line in _lines_above(sweep, table)),
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
-        _ampersands(heads),
+        ampersands(heads),
         "\\midrule",
         *(
-            _ampersands([plain(row.point.name), *(_words(cell) for cell in row.cells)])
+            ampersands([plain(row.point.name), *(_words(cell) for cell in row.cells)])
             for row in table.rows
         ),
         "\\bottomrule",
         "\\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _ampersands(texts: list[str]) -> str:
-    return f"{' & '.join(map(_tex, texts))} \\\\"
-
-
-def _tex(text: str) -> str:
-    """Return a text as every TeX engine reads it: other scripts in Latin letters, or as `?`."""
-    from unidecode import unidecode  # noqa: PLC0415 - only where a name needs it
-
-    done = text.translate(_LATEX)
-    return "".join(
-        one if one < LATIN_END else unidecode(one).translate(_LATEX) or "?" for one in done
-    )
 
 
 FORMATS: dict[str, Callable[[SweepView], str]] = {

@@ -157,6 +157,25 @@ def method_facts(sweep: SweepView) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
+_SCENARIOS = {
+    "single_stream": "the next request is sent when the last is done. It cannot see queueing: a "
+    "stall delays the request behind it and is charged to nobody who would have waited, so these "
+    "figures tell service times, not response times under load nor how many requests can be "
+    "taken on. scenario=server measures those",
+    "offline": "all requests are there at once: what can be completed at most; nobody waits for "
+    "a single one, so it says nothing of response times",
+    "server": "requests arrive at random times made beforehand, and the response counts from when "
+    "a request was due: waiting is part of it",
+}
+
+
+def scenarios(sweep: SweepView) -> list[Fact]:
+    """Return what each way in which requests came can tell and what it cannot see."""
+    found = (point.config.get("scenario") or "single_stream" for point in sweep.measured)
+    kinds = dict.fromkeys(str(one.get("kind") if isinstance(one, dict) else one) for one in found)
+    return [Fact(kind, text) for kind, text in _SCENARIOS.items() if kind in kinds]
+
+
 def setting_rows(point: PointView) -> tuple[tuple[str, ...], ...]:
     """Return, per stage: requested, effective, device, provider, how it was read back, model."""
     settings = point.document.get("settings") or {}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from harness import modes
+from reports import energy, outcomes
 from reports.numbers import Scale, time_scale
 from reports.text import plain
 from reports.trials import STATES, UNPLANNED
@@ -68,7 +71,10 @@ def headline(sweep: SweepView) -> str:
     parts += [f"{n:,} {plain(s)}" for s, n in sorted(states.items()) if s not in order]
     text = f"{counted(len(sweep.points), 'point')}: {', '.join(parts)}"
     if states["ok"] == len(sweep.points) > 1:
-        text = f"{len(sweep.points):,} points, all ok"
+        wrong = any(point.accuracy_failed for point in sweep.points)
+        text = f"{len(sweep.points):,} points, all {'measured' if wrong else 'ok'}"
+    if said := outcomes.outcome(sweep):
+        text += f"; {said}"
     grades = Counter(point.grade for point in sweep.measured if point.grade)
     if grades:
         shown = ", ".join(f"{grades[letter]:,} {letter}" for letter in sorted(grades))
@@ -78,7 +84,11 @@ def headline(sweep: SweepView) -> str:
 
 
 def best_points(sweep: SweepView) -> list[Best]:
-    """Return the points of least latency and of most throughput, as measured."""
+    """Return the points of least latency and of most throughput, as measured.
+
+    Points whose outputs are too far from the reference's are not among them, nor those whose
+    requests came by a schedule: their rate is what was sent.
+    """
     found = []
     for what, statistic, sign in (
         ("Shortest mean latency", "mean", 1),
@@ -87,7 +97,10 @@ def best_points(sweep: SweepView) -> list[Best]:
         having = [
             (record.estimate, point, record)
             for point in sweep.measured
-            if (record := point.record("latency", statistic)) and record.estimate is not None
+            if not point.accuracy_failed
+            and not point.scheduled
+            and (record := point.record("latency", statistic))
+            and record.estimate is not None
         ]
         if len(having) > 1 and len({point.items_of("latency") for _, point, _ in having}) == 1:
             _, point, record = min(having, key=lambda one: (sign * one[0], one[1].name))
@@ -118,7 +131,14 @@ def _severity(raw: object) -> str:
 def warnings(sweep: SweepView) -> list[Finding]:
     """Return what may make a figure untrue, most severe first, equal ones merged."""
     merged: dict[tuple[str, str, str], Finding] = {}
-    for found in (*_of_files(sweep), *_of_states(sweep.points), *_stored(sweep.points)):
+    recorded = [point for point in sweep.measured if outcomes.record_of(point)]
+    for found in chain(
+        _of_files(sweep),
+        _of_states(sweep.points),
+        unchecked(recorded),
+        _stored(sweep.points),
+        _between(sweep.measured),
+    ):
         key = (found.severity, found.code, found.seen)
         if key in merged:
             merged[key].points += found.points
@@ -154,6 +174,25 @@ def _of_states(points: Iterable[PointView]) -> Iterable[Finding]:
             )  # fmt: skip
 
 
+def unchecked(points: Iterable[PointView]) -> list[Finding]:
+    """Return why outputs were held against nothing, each reason with its points."""
+    why = "whether the outputs are still the network's is not known"
+    return [
+        Finding(
+            "notice", "accuracy-not-checked", f"accuracy not checked: {reason}", why, points=having
+        )
+        for reason, having in outcomes.reasons(points).items()
+    ]
+
+
+def without_energy(points: Iterable[PointView]) -> list[Finding]:
+    """Return why energy was not measured, each reason with its points."""
+    return [
+        Finding("notice", "energy-not-measured", f"energy not measured: {reason}", points=having)
+        for reason, having in energy.reasons(points).items()
+    ]
+
+
 def _stored(points: Iterable[PointView]) -> Iterable[Finding]:
     for point in points:
         for raw in point.document.get("warnings") or ():
@@ -162,6 +201,17 @@ def _stored(points: Iterable[PointView]) -> Iterable[Finding]:
                 plain(raw.get("seen", "")), plain(raw.get("why", "")),
                 plain(raw.get("advice", "")), [point],
             )  # fmt: skip
+
+
+def _between(points: Iterable[PointView]) -> Iterable[Finding]:
+    """Yield what several points together show."""
+    by_name = {str(point.document["point"]["name"]): point for point in points}
+    seen = (modes.mode(point.document) for point in by_name.values())
+    for found, names in modes.warnings(one for one in seen if one is not None):
+        yield Finding(
+            found.severity, found.code, found.seen, found.why, found.advice,
+            [by_name[name] for name in names],
+        )  # fmt: skip
 
 
 def grade_limits(sweep: SweepView) -> list[Finding]:

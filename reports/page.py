@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports import facts, findings, published
+from reports import devices, energy, facts, findings, outcomes, published, roofline
 from reports.audio import Recorder
-from reports.figures import pareto, percentiles, scaling, series, stages
+from reports.figures import loading, pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
 from reports.numbers import seconds_text
 from reports.table import Table, points_table, request_table, stage_tables, start_table
@@ -73,6 +73,23 @@ class Page:
     stages_note: str
     requests: Table
     """What requests by a schedule waited for."""
+    accuracy_outcome: str
+    accuracy: Table
+    """How far outputs are from the reference's."""
+    unchecked: Sequence[Finding]
+    """Why outputs were held against nothing, with the points."""
+    roofline: Table
+    """How near each stage comes to what its device can do."""
+    roofline_missing: str
+    """What is said where nothing is known of it."""
+    energy: Table
+    without_energy: Sequence[Finding]
+    """Why there is no energy, with the points."""
+    telemetry: Table
+    """What devices said of themselves meanwhile."""
+    together: Table
+    """Points on several devices at once: the common windows."""
+    each_device: Table
     start: Table
     """What the points took before their steady state."""
     published: Sequence[Reference]
@@ -86,6 +103,7 @@ class Page:
     environment: Sequence[FactGroup]
     changes: Sequence[Change]
     selfchecks: Sequence[str]
+    scenarios: Sequence[Fact]
     method: Sequence[Fact]
     commands: Sequence[str]
     commit: str
@@ -122,6 +140,12 @@ def _build(sweep: SweepView) -> Page:
         "figures": _figures(sweep, drawn),
         "stages": stage_tables(sweep, drawn),
         "requests": request_table(sweep.measured),
+        "accuracy": outcomes.accuracy_table(drawn),
+        "roofline": roofline.roofline_table(drawn),
+        "energy": energy.energy_table(drawn),
+        "telemetry": energy.telemetry_table(drawn),
+        "together": devices.together_table(drawn),
+        "each_device": devices.each_table(drawn),
         "start": start_table(drawn),
         "published": [one for one in references if one.matches],
         "details": [_detail(sweep, point, recorder) for point in detailed],
@@ -137,9 +161,13 @@ def _build(sweep: SweepView) -> Page:
         synthetic_labels=plain(", ".join(labels)),
         best=findings.best_points(sweep),
         facts=_facts(sweep),
-        contents=_contents(made, published=bool(references)),
+        contents=_contents(made, measured=bool(sweep.measured), published=bool(references)),
         labels=sweep.labels,
         limits=findings.grade_limits(sweep),
+        roofline_missing=roofline.NOT_MEASURED,
+        without_energy=findings.without_energy(sweep.measured),
+        accuracy_outcome=outcomes.outcome(sweep),
+        unchecked=findings.unchecked(sweep.measured),
         measured=len(sweep.measured),
         points=points_table(sweep, compact=len(sweep.points) > COMPACT_FROM),
         figures_note=_figures_note(len(detailed), left_out),
@@ -150,6 +178,7 @@ def _build(sweep: SweepView) -> Page:
         environment=facts.environment_groups(sweep),
         changes=facts.changes(sweep),
         selfchecks=facts.selfchecks(sweep),
+        scenarios=facts.scenarios(sweep),
         method=facts.method_facts(sweep),
         commands=sweep.commands[:MOST_COMMANDS],
         commit=_commit(sweep),
@@ -176,10 +205,16 @@ def _without(points: Sequence[PointView], detailed: Sequence[PointView]) -> list
 def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
     if not points:
         return []
+    asked_for = [
+        *([scaling.draw(sweep, scaling.DEVICES)] if scaling.curves(sweep, scaling.DEVICES) else []),
+        *([loading.draw(sweep)] if any(map(loading.offered, sweep.measured)) else []),
+    ]
     return [
         percentiles.draw(sweep, points),
         stages.draw(sweep, points),
-        scaling.draw(sweep),
+        scaling.draw(sweep, scaling.BATCH),
+        scaling.draw(sweep, scaling.LENGTH),
+        *asked_for,
         pareto.draw(sweep),
     ]
 
@@ -271,13 +306,15 @@ def _facts(sweep: SweepView) -> list[Fact]:
     return found
 
 
-def _contents(made: Mapping[str, Any], *, published: bool) -> list[tuple[str, str]]:
+def _contents(made: Mapping[str, Any], *, measured: bool, published: bool) -> list[tuple[str, str]]:
     entries = (
         ("warnings", "Warnings", True),
         ("points", "Points", True),
         ("figures", "Figures", made["figures"]),
         ("stages", "Stages", made["stages"]),
         ("requests", "Requests", made["requests"].rows),
+        ("accuracy", "Accuracy", measured),
+        ("energy", "Energy and devices", measured),
         ("start", "Start", made["start"].rows),
         ("published", "Published figures", published),
         ("details", "Point by point", made["details"]),

@@ -115,7 +115,20 @@ def _records(points: Iterable[PointView], subject: str, statistic: str) -> list[
     return [record for record in found if record is not None]
 
 
-def _scaled(scale: Scale, records: Iterable[Record]) -> Scale:
+def exact_cell(value: float | None, decimals: int = 0, factor: float = 1.0) -> Cell:
+    """Return a figure that has no interval, shown in units of 1 / factor."""
+    if value is None:
+        return Cell(style=MISSING)
+    return Cell(f"{value * factor:,.{decimals}f}", value)
+
+
+def text_cell(text: object) -> Cell:
+    """Return words of a result file."""
+    return Cell(plain(text), plain(text)) if text else Cell(style=MISSING)
+
+
+def scaled(scale: Scale, records: Iterable[Record]) -> Scale:
+    """Return the scale with the decimals that these records' intervals support."""
     known = list(records)
     return scale.with_decimals(
         (record.half_width for record in known),
@@ -147,7 +160,7 @@ def latency_scale(sweep: SweepView, subject: str = "latency") -> Scale:
     """Return the one time unit of a sweep, with the decimals its mean latencies support."""
     means = _records(sweep.measured, "latency", "mean")
     unit = time_scale(record.estimate for record in means)
-    return _scaled(unit, _records(sweep.measured, subject, "mean"))
+    return scaled(unit, _records(sweep.measured, subject, "mean"))
 
 
 def _latency_figures(sweep: SweepView) -> list[_Figure]:
@@ -232,7 +245,7 @@ def _rate_figures(sweep: SweepView) -> list[_Figure]:
                 ),
                 subject,
                 "items_per_s",
-                _scaled(Scale(unit), found),
+                scaled(Scale(unit), found),
                 symmetric=True,
                 items=mixed,
             )
@@ -260,7 +273,7 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
         ),
     }
     return [
-        _Figure(column, "latency", key, _scaled(Scale(""), found), symmetric=True)
+        _Figure(column, "latency", key, scaled(Scale(""), found), symmetric=True)
         for key, column in columns.items()
         if (found := _records(sweep.measured, "latency", key))
     ]
@@ -269,7 +282,8 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
 def state_cell(point: PointView) -> Cell:
     """Return a point's status with its reason."""
     if point.accuracy_failed:
-        return Cell("accuracy failed", "accuracy failed", plain(point.state), style="state-failed")
+        beside = "" if point.state == "ok" else plain(point.state)
+        return Cell("accuracy failed", "accuracy failed", beside, style="state-failed")
     return Cell(point.state, point.state, plain(point.reason or ""), style=f"state-{point.state}")
 
 
@@ -471,7 +485,7 @@ def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGro
     for subject in dict.fromkeys(name for point in points for name in point.subjects):
         having = [point for point in points if subject in point.subjects]
         times = latency_scale(sweep, subject)
-        rates = _scaled(Scale(""), _records(having, subject, "items_per_s"))
+        rates = scaled(Scale(""), _records(having, subject, "items_per_s"))
         rows = tuple(stage_row(point, subject, times, rates) for point in having)
         items = " or ".join(dict.fromkeys(point.items_of(subject) for point in having))
         groups.append(
@@ -491,7 +505,7 @@ def start_table(points: Sequence[PointView]) -> Table:
     columns, scales = [], {}
     for subject, title in STARTS.items():
         found = _records(having, subject, "mean")
-        scales[subject] = _scaled(time_scale(record.estimate for record in found), found)
+        scales[subject] = scaled(time_scale(record.estimate for record in found), found)
         columns.append(Column(f"{subject}_s", title, scales[subject].unit, "s"))
     rows = [
         Row(
@@ -523,10 +537,10 @@ _REQUESTS = (
 
 def request_table(points: Sequence[PointView]) -> Table:
     """Return what requests by a schedule waited for; empty when no point had one."""
-    having = [point for point in points if point.record("response", "mean")]
+    having = [point for point in points if point.scheduled]
     scale = time_scale(r.estimate for r in _records(having, "latency", "mean"))
-    scale = _scaled(scale, _records(having, "latency", "mean"))
-    rates = _scaled(Scale(""), _records(having, "response", "requests_per_s"))
+    scale = scaled(scale, _records(having, "latency", "mean"))
+    rates = scaled(Scale(""), _records(having, "response", "requests_per_s"))
     columns = [
         Column(f"{subject}_{statistic}_s", label, scale.unit, "s", group)
         for subject, statistic, label, group in _REQUESTS

@@ -127,6 +127,11 @@ class PointView:
         return accuracy.failed(self.document)
 
     @property
+    def scheduled(self) -> bool:
+        """Whether requests came by a schedule, so that they may have waited."""
+        return self.record("response", "mean") is not None
+
+    @property
     def backend(self) -> str:
         """The backend's name."""
         return str((self.config.get("backend") or {}).get("name", "unknown"))

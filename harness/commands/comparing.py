@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import baselines, compat, fitness, results
+from harness import accuracy, baselines, compat, fitness, results
 from harness import compare as comparing
 from harness.commands import options
 from harness.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMPARE_KEYS = {
     "rule": ("verdict", "compat"),
-    "format": ("text", "markdown", "json", "junit", "html"),
+    "format": ("text", "markdown", "latex", "json", "junit", "html"),
     "out": (),
     "fail_on": ("slower", "unresolved"),
     "across": ("nothing", "hardware"),
@@ -111,8 +111,12 @@ def _compat(base: Path, new: Path) -> ExitStatus:
         for row in comparing.compat_rows(name, sides[0].get(name, {}), sides[1].get(name, {}))
     ]
     sys.stdout.write(compat_text(rows))
-    failed = any(row.verdict == "fail" for row in rows)
-    return ExitStatus.REGRESSION if failed else ExitStatus.FINE
+    found = {ExitStatus.REGRESSION for row in rows if row.verdict == "fail"}
+    inaccurate = [one for one in (_trials(new) if new.is_dir() else ()) if accuracy.failed(one)]
+    for trial in inaccurate:
+        sys.stdout.write(f"accuracy failed in the candidate: {trial['point']['name']}\n")
+        found.add(ExitStatus.ACCURACY_FAILED)
+    return ExitStatus.worst(found)
 
 
 def _rates(path: Path) -> dict[str, dict[str, float | None]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness import doctor as looking
 from harness import extensions, fitness
-from harness import roofline as limits
+from harness import roofline as bounding
 from harness import selfcheck as checking
 from harness.commands import options
 from harness.console import Console
@@ -103,45 +103,52 @@ def selfcheck(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.ERROR if asked and fitness.unfit(facts) else ExitStatus.FINE
 
 
-ROOFLINE_KEYS = {"form": ("short", "long"), "processes": (), "iterations": ()}
-
-
-def roofline(arguments: Sequence[str]) -> ExitStatus:
-    """Measure what this machine can do at most: bytes read and products computed a second."""
-    keys = options.keys("roofline", arguments, ROOFLINE_KEYS)
-    form = replace(
-        limits.FORMS[keys["form"]],
-        **{
-            name: _whole("roofline", name, keys[name], least)
-            for name, least in (("processes", LEAST_PAIRS), ("iterations", 1))
-            if name in keys
-        },
-    )
-    console = Console()
-    with Interrupt(console) as interrupt:
-        facts = limits.run(form, console, lambda: interrupt.asked)
-    for line in limits.lines(facts):
-        console.say(line)
-    console.say(str(fitness.keep(facts, fitness.new_folder("roofline"), raw=False)))
-    return ExitStatus.FINE
-
-
-def _whole(command: str, name: str, text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise UsageError(f"{command}: {name}={text}: a whole number, at least {least}")
-    return value
-
-
 def _form(form: checking.Form, keys: Mapping[str, str]) -> checking.Form:
     """Return a form of the check with the sizes that were named."""
     sizes = {}
     for name in ("comparisons", "tolerated", "powered", "pairs", "iterations", "noise_s"):
-        if name not in keys:
-            continue
         least = {"pairs": LEAST_PAIRS, "powered": 0, "tolerated": 0}.get(name, 1)
-        sizes[name] = _whole("selfcheck", name, keys[name], least)
+        value = _whole("selfcheck", keys, name, least)
+        if value is not None:
+            sizes[name] = value
     return replace(form, **sizes)
+
+
+def _whole(command: str, keys: Mapping[str, str], name: str, least: int) -> int | None:
+    """Return the whole number a key was given, None where it was not.
+
+    Raises:
+        UsageError: it is none, or too small.
+    """
+    if name not in keys:
+        return None
+    try:
+        value = int(keys[name])
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise UsageError(f"{command}: {name}={keys[name]}: a whole number, at least {least}")
+    return value
+
+
+ROOFLINE_KEYS = {
+    "form": ("short", "long"),
+    "raw": ("false", "true"),
+    "processes": (),
+    "iterations": (),
+}
+
+
+def roofline(arguments: Sequence[str]) -> ExitStatus:
+    """Measure what this machine can do at most: reading, and products in every precision."""
+    keys = options.keys("roofline", arguments, ROOFLINE_KEYS)
+    form = bounding.FORMS[keys["form"]]
+    sizes = {name: _whole("roofline", keys, name, 1) for name in ("processes", "iterations")}
+    form = replace(form, **{name: value for name, value in sizes.items() if value is not None})
+    console, folder = Console(), fitness.new_folder(fitness.ROOFLINE)
+    with Interrupt(console) as interrupt:
+        facts = bounding.run(form, folder, console, lambda: interrupt.asked)
+    for line in bounding.lines(facts):
+        console.say(line)
+    console.say(str(fitness.keep(facts, folder, raw=keys["raw"] == "true")))
+    return ExitStatus.FINE

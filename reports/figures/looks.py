@@ -30,9 +30,11 @@ class Look:
     marker: str
 
 
-def family_looks(points: Iterable[PointView]) -> dict[tuple[tuple[str, str], ...], Look]:
-    """Return a look for each family of points that differ in batch size alone."""
-    families = list(dict.fromkeys(family(point, "bs") for point in points))
+def family_looks(
+    points: Iterable[PointView], *without: str
+) -> dict[tuple[tuple[str, str], ...], Look]:
+    """Return a look for each family of points that differ in the named keys alone: batch size."""
+    families = list(dict.fromkeys(family(point, *(without or ("bs",))) for point in points))
     return {
         one: Look(
             SERIES[number % len(SERIES)],

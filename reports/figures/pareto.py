@@ -26,6 +26,8 @@ MOST_CROSSES = 60
 MOST_FAMILIES = 10
 MOST_NAMES = 12
 MOST_ROWS = 60
+FEW = "not shown: it needs at least two measured points"
+UNSCHEDULED = " whose rate no schedule sets"
 
 
 @dataclass(frozen=True)
@@ -70,32 +72,44 @@ def front(places: Sequence[tuple[float, float]]) -> set[int]:
 
 
 def marks(sweep: SweepView, statistic: str) -> list[Mark]:
-    """Return every measured point that has both figures, those of the front marked."""
+    """Return every measured point that has both figures, those of the front marked.
+
+    A point whose outputs are too far from the reference's did other work: it is never on the front.
+    """
     found = []
-    for point in sweep.measured:
+    for point in choosable(sweep):
         latency = point.record("latency", statistic)
         rate = point.record("latency", "items_per_s")
         if latency and rate and latency.estimate is not None and rate.estimate is not None:
             found.append(Mark(point, plain(sweep.labels[point.id]), latency, rate))
-    best = front([one.place for one in found])
+    sound = [at for at, one in enumerate(found) if not one.point.accuracy_failed]
+    best = {sound[at] for at in front([found[at].place for at in sound])}
     return [Mark(o.point, o.label, o.latency, o.rate, at in best) for at, o in enumerate(found)]
+
+
+def choosable(sweep: SweepView) -> list[PointView]:
+    """Return the points between which one may choose: not those whose rate somebody else set."""
+    return [point for point in sweep.measured if not point.scheduled]
 
 
 def draw(sweep: SweepView) -> Drawing:
     """Return the plane with the front as a step line; dominated points are hollow."""
-    items = dict.fromkeys(point.items_of("latency") for point in sweep.measured)
+    points = choosable(sweep)
+    items = dict.fromkeys(point.items_of("latency") for point in points)
     if len(items) > 1:
         return Drawing(KEY, TITLE, "", missing="not shown: the points produce different items")
-    statistic = statistic_of(sweep.measured)
+    statistic = statistic_of(points)
     every = marks(sweep, statistic)
     if len(every) < 2:  # noqa: PLR2004 - one point is no trade
-        return Drawing(KEY, TITLE, "", missing="not shown: it needs at least two measured points")
+        only = UNSCHEDULED if len(points) < len(sweep.measured) else ""
+        return Drawing(KEY, TITLE, "", missing=FEW + only)
     scale = latency_scale(sweep)
     unit = f"valid {next(iter(items))}/s"
     drawn = figure(3.8)
     axes = drawn.subplots()
     _points(axes, every, scale)
     _front(axes, every, scale)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.set_xlabel(f"{unit}; further right is more")
     axes.set_ylabel(f"{statistic} latency, {scale.unit}; lower is shorter")
     axes.set_xlim(left=0)
@@ -162,10 +176,12 @@ def _caption(every: Sequence[Mark], statistic: str) -> str:
     count = sum(one.on_front for one in every)
     what = "mean latency" if statistic == "mean" else f"{statistic}, which every point can show"
     crosses = "" if len(every) <= MOST_CROSSES else " of the points on the line"
+    unsound = any(one.point.accuracy_failed for one in every)
     return (
         f"Filled marks on the line: the {count} of {len(every):,} points that no other point beats "
         f"in both; hollow: beaten. Latency is {what}. Crosses{crosses} are 95 % intervals; points "
         "whose crosses overlap are not told apart. Both axes start at zero."
+        + (" A point whose accuracy failed is never on the line." if unsound else "")
     )
 
 

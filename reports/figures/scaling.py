@@ -1,4 +1,4 @@
-"""Throughput against batch size, beside the line that doubling the batch would follow ideally."""
+"""Throughput against batch, input length or devices, beside the line it would follow ideally."""
 
 from __future__ import annotations
 
@@ -18,47 +18,104 @@ if TYPE_CHECKING:
 
     from reports.trials import PointView, Record, SweepView
 
-KEY = "fig-batch"
-TITLE = "Throughput against batch size"
 MOST_CURVES = 10
+LEAST_TICKS = 4
+STEPS = (
+    (1, 2, 5),
+    (1, 2, 3, 5, 7),
+    (1, 1.5, 2, 3, 4, 5, 6, 8),
+    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+)
+"""Ticks of a logarithmic axis within a power of ten, coarse to fine."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What throughput is drawn against.
+
+    Attributes:
+        key: the choice in which the points of one curve differ.
+        figure: the figure's id.
+        noun: what one value is called.
+        title: of the figure.
+        label: of the axis.
+        grows: True when the ideal is in proportion; otherwise it stays what it is at the least.
+        ideal: that in words.
+    """
+
+    key: str
+    figure: str
+    noun: str
+    title: str
+    label: str
+    grows: bool
+    ideal: str
+
+    def of(self, point: PointView) -> int:
+        """Return where a point stands; 0 where it stands nowhere."""
+        value = point.config.get(self.key)
+        if isinstance(value, list | tuple):
+            return len(value)
+        return value if isinstance(value, int) else 0
+
+
+BATCH = Axis(
+    "bs", "fig-batch", "batch", "Throughput against batch size",
+    "batch size, utterances", True, "in proportion to the batch from the smallest one measured",
+)  # fmt: skip
+LENGTH = Axis(
+    "il", "fig-length", "length", "Throughput against input length",
+    "input length, characters", False,
+    "the rate of the shortest input kept, so that time is in proportion to length",
+)  # fmt: skip
+DEVICES = Axis(
+    "devices", "fig-devices", "devices", "Throughput against devices",
+    "devices at once", True, "in proportion to the devices from the fewest measured",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points that differ in batch size alone."""
+    """Points that differ in one choice alone."""
 
+    axis: Axis
     label: str
     items: str
     look: Look
     points: tuple[tuple[int, Record], ...]
 
-    def efficiency(self, batch: int, rate: float) -> float:
-        """Return the share of the ideal line through the smallest batch, in percent."""
+    def ideal(self, at: int) -> float:
+        """Return the rate of the ideal line through the first point."""
         first, record = self.points[0]
-        ideal = (record.estimate or 0.0) * batch / first
+        return (record.estimate or 0.0) * (at / first if self.axis.grows else 1.0)
+
+    def efficiency(self, at: int, rate: float) -> float:
+        """Return the share of the ideal, in percent."""
+        ideal = self.ideal(at)
         return 100 * rate / ideal if ideal else 0.0
 
 
-def curves(sweep: SweepView) -> list[Curve]:
-    """Return the curves with at least two batch sizes."""
+def curves(sweep: SweepView, axis: Axis = BATCH) -> list[Curve]:
+    """Return the curves with at least two points."""
     points = sweep.measured
-    looks = family_looks(points)
+    looks = family_looks(points, axis.key)
     grouped: dict[tuple[tuple[str, str], ...], list[PointView]] = {}
     for point in points:
-        grouped.setdefault(family(point, "bs"), []).append(point)
-    keys = [key for key in varying(points) if key != "bs"]
+        grouped.setdefault(family(point, axis.key), []).append(point)
+    keys = [key for key in varying(points) if key != axis.key]
     found = []
     for key, members in grouped.items():
         rates = {}
         for point in members:
             record = point.record("latency", "items_per_s")
-            if record is not None and record.estimate:
-                rates[point.batch] = record
+            if record is not None and record.estimate and axis.of(point):
+                rates[axis.of(point)] = record
         if len(rates) > 1:
             flat = flatten(members[0].config)
             label = " · ".join(describe(k, flat[k]) for k in keys if k in flat)
             found.append(
                 Curve(
+                    axis,
                     shorten(plain(label or members[0].backend), 32),
                     members[0].items_of("latency"),
                     looks[key],
@@ -68,12 +125,12 @@ def curves(sweep: SweepView) -> list[Curve]:
     return found
 
 
-def draw(sweep: SweepView) -> Drawing:
+def draw(sweep: SweepView, axis: Axis = BATCH) -> Drawing:
     """Return the throughput and the efficiency panel."""
-    every = curves(sweep)
+    every = curves(sweep, axis)
     if not every:
-        why = "not shown: it needs points that differ in batch size alone"
-        return Drawing(KEY, TITLE, "", missing=why)
+        why = f"not shown: it needs points that differ in {axis.noun} alone"
+        return Drawing(axis.figure, axis.title, "", missing=why)
     shown = every[:MOST_CURVES]
     items = " or ".join(dict.fromkeys(curve.items for curve in shown))
     drawn = figure(3.3)
@@ -82,20 +139,20 @@ def draw(sweep: SweepView) -> Drawing:
     _efficiencies(right, shown)
     left.set_ylabel(f"valid {items}/s")
     right.set_ylabel("share of the ideal, %")
-    batches = sorted({batch for curve in shown for batch, _ in curve.points})
+    measured = sorted({at for curve in shown for at, _ in curve.points})
     for axes in (left, right):
         axes.set_xscale("log", base=2)
-        axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
+        axes.set_xticks(measured, [f"{at:,}" for at in measured])
         axes.minorticks_off()
-        axes.set_xlabel("batch size, utterances (log scale)")
+        axes.set_xlabel(f"{axis.label} (log scale)")
     drawn.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
-    svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown))
+    svg = to_svg(drawn, key=axis.figure, title=axis.title, desc=_description(shown))
     left_out = len(every) - len(shown)
     return Drawing(
-        KEY,
-        TITLE,
+        axis.figure,
+        axis.title,
         "Valid items of the last stage per second of latency with 95 % intervals, both axes "
-        "logarithmic. Dashed: the ideal, in proportion to the batch from the smallest one measured."
+        f"logarithmic. Dashed: the ideal, {axis.ideal}."
         + (f" {left_out} further curves are not drawn." if left_out else ""),
         svg=svg,
         data=_data(shown, items),
@@ -105,13 +162,12 @@ def draw(sweep: SweepView) -> Drawing:
 def _rates(axes: Axes, shown: Sequence[Curve]) -> None:
     for curve in shown:
         look = curve.look
-        x = [batch for batch, _ in curve.points]
+        x = [at for at, _ in curve.points]
         y = [record.estimate or 0.0 for _, record in curve.points]
-        ideal = [y[0] * batch / x[0] for batch in x]
-        axes.plot(x, ideal, color=look.colour, lw=0.9, dashes=(4, 3))
-        for batch, record in curve.points:
+        axes.plot(x, [curve.ideal(at) for at in x], color=look.colour, lw=0.9, dashes=(4, 3))
+        for at, record in curve.points:
             if record.low is not None and record.high is not None:
-                axes.plot([batch, batch], [record.low, record.high], color=look.colour, lw=1.2)
+                axes.plot([at, at], [record.low, record.high], color=look.colour, lw=1.2)
         axes.plot(x, y, color=look.colour, ls=look.dash, marker=look.marker, label=curve.label)
     axes.set_yscale("log", base=2)
     low, high = axes.get_ylim()
@@ -121,26 +177,32 @@ def _rates(axes: Axes, shown: Sequence[Curve]) -> None:
 
 
 def _nice_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2, 3, 5, 7 times powers of ten between two positive ends."""
-    ticks = [m * 10.0**e for e in range(-9, 15) for m in (1, 2, 3, 5, 7)]
-    return [tick for tick in ticks if low <= tick <= high] or [low, high]
+    """Return the coarsest steps within powers of ten that give four ticks or more."""
+    ticks = [low, high]
+    for steps in STEPS:
+        found = [step * 10.0**e for e in range(-9, 15) for step in steps]
+        ticks = [tick for tick in found if low <= tick <= high]
+        if len(ticks) >= LEAST_TICKS:
+            break
+    return ticks or [low, high]
 
 
 def _efficiencies(axes: Axes, shown: Sequence[Curve]) -> None:
-    axes.axhline(100, color=MUTED, lw=0.9, dashes=(4, 3))
+    measured = [at for curve in shown for at, _ in curve.points]
+    axes.plot([min(measured), max(measured)], [100, 100], color=MUTED, lw=0.9, dashes=(4, 3))
     ends = []
     for curve in shown:
         look = curve.look
-        x = [batch for batch, _ in curve.points]
-        y = [curve.efficiency(batch, record.estimate or 0.0) for batch, record in curve.points]
+        x = [at for at, _ in curve.points]
+        y = [curve.efficiency(at, record.estimate or 0.0) for at, record in curve.points]
         axes.plot(x, y, color=look.colour, ls=look.dash, marker=look.marker)
         ends.append((curve, x[-1], y[-1]))
     top = max(105.0, axes.get_ylim()[1])
     axes.set_ylim(0, top)
     places = spread([y for *_, y in ends], top * 0.06)
-    for (curve, batch, share), place in zip(ends, places, strict=True):
+    for (curve, at, share), place in zip(ends, places, strict=True):
         axes.annotate(
-            f"{shorten(curve.label, 20)} {share:.0f} %", (batch, place), xytext=(7, 0),
+            f"{shorten(curve.label, 20)} {share:.0f} %", (at, place), xytext=(7, 0),
             textcoords="offset points", va="center", color=INK, annotation_clip=False,
         )  # fmt: skip
     axes.margins(x=0.12)
@@ -151,9 +213,9 @@ def _description(shown: Sequence[Curve]) -> str:
     return " ".join(
         f"{curve.label}: "
         + ", ".join(
-            f"batch {batch} {scale.text(record.estimate)} {curve.items}/s "
-            f"({curve.efficiency(batch, record.estimate or 0.0):.0f} % of the ideal)"
-            for batch, record in curve.points
+            f"{curve.axis.noun} {at} {scale.text(record.estimate)} {curve.items}/s "
+            f"({curve.efficiency(at, record.estimate or 0.0):.0f} % of the ideal)"
+            for at, record in curve.points
         )
         + "."
         for curve in shown
@@ -163,20 +225,28 @@ def _description(shown: Sequence[Curve]) -> str:
 def _data(shown: Sequence[Curve], items: str) -> Data:
     rows = []
     for curve in shown:
-        for batch, record in curve.points:
+        for at, record in curve.points:
             scale = Scale("").with_decimals([record.half_width], [record.estimate or 0.0])
             rows.append(
                 (
                     curve.label,
-                    f"{batch:,}",
+                    f"{at:,}",
                     scale.text(record.estimate),
                     scale.interval(record.low, record.high) or "no interval",
-                    f"{curve.efficiency(batch, record.estimate or 0.0):.1f}",
+                    f"{curve.efficiency(at, record.estimate or 0.0):.1f}",
                     f"{record.n:,}",
                     f"{record.processes}",
                 )
             )
     return Data(
-        ("curve", "batch", f"valid {items}/s", "95 % interval", "of the ideal, %", "n", "P"),
+        (
+            "curve",
+            shown[0].axis.noun,
+            f"valid {items}/s",
+            "95 % interval",
+            "of the ideal, %",
+            "n",
+            "P",
+        ),
         tuple(rows),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from backends.testing import Answers, BackendContract
+from harness.models import yardsticks
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ class TestFakeBackendWithNoise(TestFakeBackend):
         "warmup": 1.0,
         "bookkeeping_ns": 7,
     }
+
+
+class TestReading(BackendContract):
+    backend = "reading"
+    options: ClassVar[dict[str, Any]] = {"bytes": 65536, "threads": 2, "passes": 3}
+    inputs: ClassVar[dict[str, Any]] = dict(yardsticks.INPUTS)
+    outputs: ClassVar[list[str]] = ["last"]
+
+    def plan(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - it reads no file
+        return yardsticks.reading().plan(yardsticks.READING_MODELS)
 
 
 class TestOnnxRuntime(BackendContract):
@@ -69,6 +80,13 @@ class TestOpenVino(BackendContract):
 
     def plan(self, folder: Path) -> dict[str, Any]:
         return small_pipeline.plan(small_pipeline.write_models(folder / "models"))
+
+
+class TestOpenVinoWithABatchOfTwoLengths(TestOpenVino):
+    inputs: ClassVar[dict[str, Any]] = {
+        "sequences": [[5, 6, 7, 8], [5, 6, 0, 0]],
+        "sequence_lengths": [4, 2],
+    }
 
 
 class TestOpenVinoHalf(TestOpenVino):

@@ -10,9 +10,9 @@ from tests.backends.small_pipeline import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-VENDORS = {"onnxruntime": "onnxruntime.py", "magicmind": "sdk.py"}
+VENDORS = {"onnxruntime": "onnxruntime.py", "magicmind": "sdk.py", "onnx": "graphs.py"}
 
-CONTROL_SIDE = {"harness", "reports", "hydra", "omegaconf", "pandas", "scipy", "onnx", "rich"}
+CONTROL_SIDE = {"harness", "reports", "hydra", "omegaconf", "pandas", "scipy", "rich"}
 
 
 def imported(source: str) -> set[str]:

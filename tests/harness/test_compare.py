@@ -257,3 +257,52 @@ def test_a_broken_schema_is_found(sweep: Any, capsys: Capture) -> None:
     forge(folder, lambda document: document.pop("weights"))
     assert verify(folder) is ExitStatus.ERROR
     assert "'weights' is a required property" in capsys.readouterr().out
+
+
+FAILED = {
+    "state": "failed", "reason": None,
+    "figures": {"mel_db": {"value": 9.0, "limit": 1.0, "unit": "dB", "passed": False,
+                           "would_pass": 9.0, "between_seeds": None}},
+}  # fmt: skip
+
+
+def test_a_faster_candidate_whose_accuracy_failed_is_no_gain(sweep: Any, capsys: Capture) -> None:
+    base, new = sweep(trial()), sweep(trial(0.8, accuracy=FAILED))
+    assert compare(base, new) is ExitStatus.ACCURACY_FAILED
+    said = capsys.readouterr().out
+    assert "faster" not in said
+    name = "onnxruntime-force_float32-bs1-il128"
+    assert f"Accuracy failed in the candidate: {name}." in said
+    assert "accuracy failed in the candidate; less time for other outputs is no gain" in said
+    assert "0.8000" in said  # its times are kept
+
+
+def test_a_slower_candidate_whose_accuracy_failed_is_both(sweep: Any, capsys: Capture) -> None:
+    """The gravest counts: accuracy before speed."""
+    base, new = sweep(trial()), sweep(trial(1.2, accuracy=FAILED))
+    assert compare(base, new) is ExitStatus.ACCURACY_FAILED
+    assert "slower: accuracy failed in the candidate" in capsys.readouterr().out
+
+
+def test_a_baseline_whose_accuracy_failed_is_named_and_fails_nothing(
+    sweep: Any, capsys: Capture
+) -> None:
+    assert compare(sweep(trial(accuracy=FAILED)), sweep(trial(0.8))) is ExitStatus.FINE
+    assert "faster: accuracy failed in the baseline" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["markdown", "json", "junit", "html"])
+def test_every_format_says_that_accuracy_failed(form: str, sweep: Any, capsys: Capture) -> None:
+    base, new = sweep(trial()), sweep(trial(accuracy=FAILED))
+    assert compare(base, new, f"format={form}") is ExitStatus.ACCURACY_FAILED
+    said = capsys.readouterr().out
+    assert "accuracy_failed" in said if form == "json" else "accuracy failed" in said
+    if form == "junit":
+        suite = ET.fromstring(said)  # noqa: S314 - our own
+        assert suite.get("failures") == suite.get("tests")
+
+
+def test_the_originals_rule_does_not_pass_other_outputs(sweep: Any, capsys: Capture) -> None:
+    base, new = sweep(trial()), sweep(trial(accuracy=FAILED))
+    assert compare(base, new, "rule=compat") is ExitStatus.ACCURACY_FAILED
+    assert "accuracy failed in the candidate: onnxruntime-" in capsys.readouterr().out

@@ -1,106 +1,70 @@
-"""The machine's limits: how they are measured, told, kept, and what refuses them."""
+"""The limits of a host: what is measured, printed, kept, and quoted by every result."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness import commands, fitness, roofline
-from harness.errors import ExitStatus, UsageError, WorkerError
-from harness.models import limits
-from harness.precision import family
+from harness.errors import ExitStatus, UsageError
 
-SMALL = ["processes=2", "iterations=1"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIB = 1 << 20
+CACHES = {"L1 Data": "32K", "L2 Unified": "1024K", "L3 Unified": "32768K"}
 
 
 @pytest.fixture(autouse=True)
-def small_and_apart(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(limits, "WORKING_SETS", (4096, 65536))
-    monkeypatch.setattr(limits, "READ_BYTES", 1 << 20)
-    monkeypatch.setattr(limits, "SIDE", 32)
 
 
-def test_the_limits_are_measured_told_and_kept(capsys: Any) -> None:
-    assert commands.run("roofline", SMALL) is ExitStatus.FINE
-    said = capsys.readouterr()
-    assert "roofline  reading, process 2/2, about" in said.err
-    (facts,) = fitness.stored("roofline")
-    sets = {(one["working_set_bytes"], one["threads"]) for one in facts["bandwidth"]}
-    assert sets == {(size, count) for size in (4096, 65536) for count in {1, facts["cpus"]}}
-    kernels = {
-        (one["precision"], one["unit"])
-        for one in facts["arithmetic"]
-        if one["backend"] == "onnxruntime"
-    }
-    assert kernels == {("float32", "FLOP/s"), ("int8", "OP/s")}
-    for one in [*facts["bandwidth"], *facts["arithmetic"]]:
-        low, high = one["ci95"]
-        assert 0 < low < one["value"] < high
-        assert len(one["values"]) == 2
-    for line in ("read      4.000 KiB    1 thread ", "product     float32", "product        int8"):
-        assert line in said.out
-    assert str(fitness.home("roofline")) in said.out
-    assert not [path for path in fitness.home("roofline").iterdir() if path.is_dir()]
+def test_every_level_is_read_by_one_thread_and_by_all() -> None:
+    found = roofline.levels(CACHES, 2)
+    assert [(one.level, one.capacity_bytes, one.size_bytes) for one in found] == [
+        ("L2, 1 thread", MIB, MIB // 2),
+        ("L3, 1 thread", 32 * MIB, 16 * MIB),
+        ("memory, 1 thread", None, 256 * MIB),
+        ("L2, 2 threads", 2 * MIB, MIB),
+        ("L3, 2 threads", 32 * MIB, 16 * MIB),
+        ("memory, 2 threads", None, 256 * MIB),
+    ]
+    assert all(one.passes * one.size_bytes >= 256 * MIB for one in found)
 
 
-def test_a_result_quotes_the_latest_limits() -> None:
-    assert "python -m harness roofline" in fitness.limits()["reason"]
-    commands.run("roofline", SMALL)
-    quoted = fitness.limits()
-    assert quoted["same_kernel"]
-    assert 0 <= quoted["age_days"] < 1
-    assert quoted["bandwidth"] == fitness.stored("roofline")[-1]["bandwidth"]
+def test_a_machine_of_one_core_without_known_caches_still_has_memory() -> None:
+    (memory,) = roofline.levels({}, 1)
+    assert (memory.level, memory.threads, memory.passes) == ("memory, 1 thread", 1, 1)
 
 
-def test_the_best_call_of_each_process_is_what_counts() -> None:
-    found = roofline._estimate([roofline.Call(100.0, 1.0), roofline.Call(100.0, 4.0)])
-    assert found["values"] == [100.0, 25.0]
-    assert found["value"] == pytest.approx(40.0)  # 200 in 5 s
-    assert found["ci95"][0] > 0
+def test_a_large_last_cache_is_left_behind() -> None:
+    memory = roofline.levels({"L3 Unified": "256M"}, 1)[-1]
+    assert memory.size_bytes == 2048 * MIB
 
 
-def test_a_backend_that_is_not_here_is_named_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    def absent(*_: Any) -> Any:
-        raise WorkerError("no such runtime")
+@pytest.mark.slow
+def test_limits_run_through_the_real_pipeline_and_are_kept(capsys: Any) -> None:
+    assert fitness.roofline()["value"] is None
+    words = ["processes=1", "iterations=2"]
+    assert commands.run("roofline", words) is ExitStatus.FINE
+    said = capsys.readouterr().out
+    for line in ("reads     memory", "products  float32", "magicmind: ", "quickest tenth"):
+        assert line in said
+    (facts,) = fitness.stored(fitness.ROOFLINE)
+    assert fitness.stored() == []
+    quoted = fitness.roofline()
+    assert quoted["reading"] == facts["reading"]
+    float32 = next(one for one in quoted["products"] if one["quant"] == "force_float32")
+    assert float32["verified"]
+    assert float32["macs_per_s"] > 0
+    int8 = next(one for one in quoted["products"] if one["quant"] == "qint8_mixed_float32")
+    assert "int8" in int8["compute"]
+    assert {one["backend"] for one in facts["skipped"]} >= {"magicmind", "onnxruntime"}
 
-    monkeypatch.setattr(roofline, "_multiply", absent)
-    assert commands.run("roofline", SMALL) is ExitStatus.FINE
-    (facts,) = fitness.stored("roofline")
-    assert facts["arithmetic"] == []
-    assert {one["reason"] for one in facts["missing"]} == {"no such runtime"}
-    assert "not here  onnxruntime force_float32 MatMul: no such runtime" in capsys.readouterr().out
 
-
-@pytest.mark.parametrize("word", ["processes=1", "iterations=0", "iterations=x", "form=big", "k=1"])
+@pytest.mark.parametrize("word", ["processes=0", "iterations=x", "form=medium", "k=1"])
 def test_what_it_refuses(word: str) -> None:
     with pytest.raises(UsageError, match=r"^roofline: [^\n]+$"):
         commands.run("roofline", [word])
-
-
-def test_stopped_means_nothing_is_kept() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        roofline.run(roofline.FORMS["short"], _Silent(), lambda: True)  # type: ignore[arg-type]
-    assert fitness.stored("roofline") == []
-
-
-class _Silent:
-    def progress(self, *_: Any) -> None:
-        raise AssertionError("a step began")
-
-
-@pytest.mark.parametrize(
-    ("compute", "expected"),
-    [
-        ("float32", "float32"),
-        ("uint8", "int8"),
-        ("int8+uint8", "int8"),
-        ("float32+int8", None),
-        ("unknown", None),
-    ],
-)
-def test_the_family_of_a_precision(compute: str, expected: str | None) -> None:
-    assert family(compute) == expected

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import compare
+from harness import accuracy, compare, load, results
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
@@ -100,8 +100,6 @@ def hostile(folder: Path) -> Path:
     trial["point"]["name"] = HOSTILE.replace("/", "")
     place = folder / "points" / "hostile"
     place.mkdir(parents=True)
-    from harness import results  # noqa: PLC0415 - only here
-
     trial["content_sha256"] = results.content_hash(trial)
     results.write_trial(place, trial)
     return folder
@@ -137,3 +135,125 @@ def vocoder(count: int, each: int, bs: int = 1) -> list[dict[str, Any]]:
                      waveglow=True)
         for index in range(1, count + 1)
     ]  # fmt: skip
+
+
+def limits() -> dict[str, float | None]:
+    """Return the limits of a distance record made for a test."""
+    return {"frames": 4.0, "steps": 4.0, "mel_db": 1.0, "audio_db": 3.0}
+
+
+def far(mel_db: float) -> dict[str, Any]:
+    """Return the accuracy record of outputs so far from the reference's; 1 dB passes."""
+    found = {"frames": 2.0, "steps": 2.0, "mel_db": mel_db, "audio_db": None}
+    return accuracy.judged(found, limits(), None)
+
+
+S = 1_000_000_000
+
+
+def on_device(
+    device: str, index: int, *, seconds: int = 40, power_w: float | None = 50.0, bs: int = 1
+) -> dict[str, Any]:
+    """Return a process of one-second iterations with a sample of its device every quarter second.
+
+    Device 1 begins half a second later than device 0 and is hotter.
+    """
+    late = S // 2 if device == "1" else 0
+    at = [place * S // 4 + 5 * S + late for place in range(4 * seconds + 8)]
+    process = make_process([S] * (seconds + 1), index=index, warmup=1, bs=bs)
+    process["columns"]["start_ns"] = [place * S for place in range(seconds + 1)]
+    hot = [None if power_w is None else 60.0 + 10 * bool(late) + n % 3 for n in range(len(at))]
+    columns = {
+        "at_ns": at, "cost_ns": [4 * MS] * len(at), "power_w": [power_w] * len(at),
+        "temperature_c": hot, "utilisation_pct": [None] * len(at),
+        "clock_mhz": [None if power_w is None else 1300.0] * len(at),
+    }  # fmt: skip
+    reason = None if power_w is not None else "the tool says nothing"
+    during = {"period_s": 0.25, "columns": columns, "reason": reason}
+    return {
+        **process,
+        "device": device,
+        "clock_epoch_ns": 5 * S + late,
+        "telemetry": {"during": during},
+    }
+
+
+def watched(folder: Path) -> Path:
+    """Write what a card's sweep holds: power, two devices at once, rooflines, accuracy."""
+    one = [on_device("0", index) for index in (1, 2, 3)]
+    two = [on_device(device, index) for index in (1, 2, 3) for device in "01"]
+    dark = [on_device("0", index, power_w=None, bs=4) for index in (1, 2, 3)]
+    share = {"share": 0.42, "limit": "bandwidth"}
+    shares = {"encoder": {"share": 0.05, "limit": "arithmetic"}, "decoder": share}
+    trials = [
+        make_trial(one, accuracy=far(0.1), roofline=shares),
+        make_trial(two, accuracy=far(0.1)),
+        make_trial(dark, bs=4, accuracy=far(1.234)),
+    ]
+    config = {**trials[1]["point"]["config"], "devices": ["0", "1"]}
+    trials[1]["point"] = {
+        "id": results.point_id(config), "name": "onnxruntime-force_float32-bs1-il128-devices0+1",
+        "config": config,
+    }  # fmt: skip
+    trials[1]["settings"]["devices"] = {d: {"name": f"card {d}"} for d in "01"}
+    return write_sweep(folder, [rehashed(trial) for trial in trials])
+
+
+def rehashed(trial: dict[str, Any]) -> dict[str, Any]:
+    """Return a document that was changed after it was completed, with its hash."""
+    return {**trial, "content_sha256": results.content_hash(trial)}
+
+
+def lengths(folder: Path) -> Path:
+    """Write one precision at four input lengths."""
+    trials = []
+    for place, il in enumerate((32, 64, 128, 256)):
+        trial = make_trial(_of_length(il, place))
+        config = {**trial["point"]["config"], "il": il}
+        point = {
+            "id": results.point_id(config), "name": f"onnxruntime-il{il}", "config": config
+        }  # fmt: skip
+        trials.append(rehashed({**trial, "point": point}))
+    return write_sweep(folder, trials)
+
+
+def _of_length(il: int, seed: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    return [
+        make_process(
+            [int(v * MS) for v in (20 + 0.5 * il) * rng.lognormal(0, 0.02, 33)],
+            index=index, warmup=3, frames=round(4.75 * il),
+        )
+        for index in (1, 2, 3)
+    ]  # fmt: skip
+
+
+LOADS = (0.2, 0.5, 0.8, 1.2)
+
+
+def served(folder: Path) -> Path:
+    """Write a server of 10 ms at four loads, the last of which it cannot take on."""
+    trials = [make_trial(_served(load_, 400)) for load_ in LOADS]
+    for place, trial in enumerate(trials):
+        scenario = {"kind": "server", "rate": None, "load": LOADS[place]}
+        config = {**trial["point"]["config"], "scenario": scenario}
+        name = f"onnxruntime-server-load{LOADS[place]:g}"
+        trial["point"] = {"id": results.point_id(config), "name": name, "config": config}
+        trial["method"] = {**trial["method"], "scenario": {**scenario, "seconds": 60.0}}
+    return write_sweep(folder, [results.complete(trial) for trial in trials])
+
+
+def _served(share: float, count: int) -> list[dict[str, Any]]:
+    found = []
+    for index in (1, 2, 3):
+        due = load.poisson(100 * share, count, 0.0, f"{index}")
+        service = [10 * MS + 1000 * (n % 7) for n in range(len(due))]
+        free, starts = 0, []
+        for at, lasts in zip(due, service, strict=True):
+            starts.append(max(free, at))
+            free = starts[-1] + lasts
+        process = make_process(service, index=index)
+        process["columns"] |= {"start_ns": starts, "scheduled_ns": due}
+        arrivals = {"rate_per_s": 100 * share, "seed": f"{index}", "count": len(due)}
+        found.append({**process, "arrivals": arrivals})
+    return found

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from selenium import webdriver
 
+    from tests.reports.conftest import Once
+
 pytestmark = needs_browser
 
 
 @pytest.fixture
-def table(browser: webdriver.Chrome, tmp_path: Path) -> webdriver.Chrome:
-    show(browser, reports.render(sweeps.seed_table(tmp_path / "sweep")))
+def table(browser: webdriver.Chrome, page_of: Once) -> webdriver.Chrome:
+    show(browser, page_of(sweeps.seed_table))
     return browser
 
 

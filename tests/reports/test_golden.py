@@ -51,6 +51,15 @@ def test_exports_are_as_last_looked_at(name: str, folder: Path, rewrite_golden: 
     assert rounded(text) == rounded(path.read_text("utf-8"))
 
 
+@pytest.mark.parametrize("name", ["latex", "markdown"])
+def test_comparisons_are_as_last_looked_at(name: str, rewrite_golden: bool) -> None:
+    path = GOLDEN / f"comparison.{name}"
+    text = comparisons.FORMATS[name](sweeps.compared())
+    if rewrite_golden:
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")
+
+
 def rounded(text: str) -> str:
     """Return a text with its long decimals cut to twelve significant digits."""
     return re.sub(r"\d+\.\d{12,}(?:e-?\d+)?", lambda found: f"{float(found[0]):.12g}", text)
@@ -95,8 +104,27 @@ def test_a_part_that_is_missing_is_seen_and_smoothing_is_not() -> None:
     assert differing(png(Image.new("L", (640, 640), 255)), png(image)) > SHARE
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("page", ["sweep", "comparison"])
+def written(page: str, folder: Path) -> Path:
+    """Return the file of a page, made when first asked for."""
+    made = folder / f"{page}.html"
+    if made.exists():
+        return made
+    if page == "comparison":
+        made.write_text(comparisons.to_html(sweeps.compared()), "utf-8")
+        return made
+    sweep = folder if page == "sweep" else getattr(sweeps, page)(folder / page)
+    return reports.render(sweep, out=made)
+
+
+PICTURES = [
+    *((page, view) for page in ("sweep", "comparison") for view in VIEWS),
+    ("watched", "phone"),
+    ("watched", "laptop"),
+    ("served", "laptop-dark"),
+]
+
+
+@pytest.mark.parametrize(("page", "view"), PICTURES)
 class TestPictures:
     """Screenshots of whole pages."""
 
@@ -105,11 +133,7 @@ class TestPictures:
     def test_the_page_looks_as_last_looked_at(
         self, page: str, view: str, folder: Path, browser: webdriver.Chrome, rewrite_golden: bool
     ) -> None:
-        made = folder / f"{page}.html"
-        if page == "sweep":
-            reports.render(folder, out=made)
-        else:
-            made.write_text(comparisons.to_html(sweeps.compared()), "utf-8")
+        made = written(page, folder)
         show(browser, made, scale=SCALE, **VIEWS[view])  # type: ignore[arg-type]
         seen = picture(browser, int(VIEWS[view]["width"]))
         path = GOLDEN / f"{page}-{view}.png"

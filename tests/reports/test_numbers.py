@@ -15,11 +15,14 @@ import pytest
 
 import reports
 from harness import metrics, results
+from reports import comparisons
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.reports.conftest import Once
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.fixed]
@@ -33,9 +36,8 @@ RATES = {"latency_items_per_s": "latency.items_per_s", "x_realtime": "latency.x_
 
 
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    maker: Callable[[Path], Path] = request.param
-    return maker(tmp_path / "sweep")
+def folder(request: pytest.FixtureRequest, once: Once) -> Path:
+    return once(request.param)
 
 
 def exported(folder: Path) -> list[dict[str, Any]]:
@@ -125,11 +127,23 @@ def test_csv_holds_the_exact_values(folder: Path) -> None:
                 )
 
 
+needs_tex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX engine (pdflatex)")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX engine (pdflatex)")
+@needs_tex
 @pytest.mark.parametrize("maker", [*MAKERS, sweeps.hostile], ids=lambda maker: maker.__name__)
 def test_latex_compiles(maker: Callable[[Path], Path], tmp_path: Path) -> None:
-    table = reports.export(maker(tmp_path / "sweep"), "latex")
+    compile_table(reports.export(maker(tmp_path / "sweep"), "latex"), tmp_path)
+
+
+@pytest.mark.slow
+@needs_tex
+def test_latex_of_a_comparison_compiles(tmp_path: Path) -> None:
+    compile_table(comparisons.to_latex(sweeps.compared()), tmp_path)
+
+
+def compile_table(table: str, tmp_path: Path) -> None:
     document = (
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{textcomp}"
         "\\usepackage[paperwidth=200cm]{geometry}\\usepackage{booktabs}\\begin{document}\n"

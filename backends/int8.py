@@ -1,0 +1,189 @@
+"""Gives a fused model int8 weights and lets onnxruntime's int8 kernels multiply them.
+
+Activations are quantised to uint8 while the model runs, over the whole tensor, from its least and
+largest value; weights to int8 beforehand, symmetric, with a scale for each output. Between
+operators everything is float32. Left in float32: what computes the stage's results (the projection
+that is fed back, the last layers) and convolutions with few channels, whose share of the work is
+small and whose rounding is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from backends.graphs import Graph, attribute, bodies, given, make
+
+VENDOR = "com.microsoft"
+FEW = 16
+"""Convolutions with fewer channels in or out than this stay float32."""
+LARGEST = 127
+LAST = 2**31 - 1
+
+
+def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
+    """Return int8 weights and the scale of each output; `axis` is the one summed over."""
+    import numpy as np
+
+    reach = np.abs(weight).max(axis=axis, keepdims=True)
+    scale = np.where(reach == 0.0, 1.0, reach / LARGEST).astype(np.float32)
+    return np.rint(weight / scale).astype(np.int8), scale.squeeze(axis)
+
+
+def _leaves(graph: Graph, name: str) -> bool:
+    """Return whether a tensor, or a piece it is cut into, is a result of the graph."""
+    cut = graph.reader(name, "Split")
+    return name in graph.outputs or (
+        cut is not None and any(piece in graph.outputs for piece in cut.output)
+    )
+
+
+def dense(graph: Graph) -> int:
+    """Quantise products with constant matrices."""
+    done = 0
+    for one in graph.of("Gemm", "MatMul"):
+        weight = graph.array(one.input[1], rank=2)
+        plain = not attribute(one, "transA", 0) and attribute(one, "alpha", 1.0) == 1.0
+        if weight is None or not plain or _leaves(graph, one.output[0]):
+            continue
+        weight = weight.T if attribute(one, "transB", 0) else weight
+        values, scale = _quantised(weight, 0)
+        inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
+        bias = graph.array(given(one, 2), rank=1)
+        if bias is not None:
+            inputs += ["", graph.weight("bias", bias)]
+        elif given(one, 2):
+            continue
+        made = make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
+        graph.replace([one], [made])
+        done += 1
+    return done
+
+
+def lstms(graph: Graph) -> int:
+    """Quantise whole LSTMs."""
+    import numpy as np
+
+    done = 0
+    for one in graph.of("LSTM"):
+        w, r = (graph.array(one.input[i]) for i in (1, 2))
+        if w is None or r is None:
+            continue
+        parts = [_quantised(array.transpose(0, 2, 1), 1) for array in (w, r)]
+        names = [graph.weight("int8", values) for values, _ in parts]
+        facts = [
+            graph.weight(stem, array)
+            for _, scale in parts
+            for stem, array in (("scale", scale), ("zero", np.zeros(scale.shape, np.int8)))
+        ]
+        rest = [given(one, place) for place in range(3, 8)]
+        made = make(
+            "DynamicQuantizeLSTM",
+            [one.input[0], *names, *rest, *facts],
+            one.output,
+            domain=VENDOR,
+        )
+        made.attribute.extend(one.attribute)
+        graph.replace([one], [made])
+        done += 1
+    return done
+
+
+class _Convolution:
+    """A convolution along the last axis that keeps its length, as a product."""
+
+    def __init__(self, graph: Graph, one: Any) -> None:
+        self.weight = weight = graph.array(one.input[1])
+        self.bias = graph.array(given(one, 2), rank=1)
+        self.ok = weight is not None and weight.ndim in (3, 4) and weight.shape[2:-1] in ((), (1,))
+        if not self.ok:
+            return
+        axes = weight.ndim - 2
+        self.width = weight.shape[-1]
+        self.dilation = list(attribute(one, "dilations", [1] * axes))[-1]
+        reach = self.dilation * (self.width // 2)
+        flat = [0] * (axes - 1)
+        self.reach = reach
+        self.ok = (
+            attribute(one, "group", 1) == 1
+            and list(attribute(one, "strides", [1] * axes)) == [1] * axes
+            and list(attribute(one, "pads", [0] * 2 * axes)) == [*flat, reach, *flat, reach]
+            and min(weight.shape[:2]) >= FEW
+            and (self.bias is not None or not given(one, 2))
+        )
+        self.last_first = [0, *range(2, axes + 2), 1]
+        self.back = [0, axes + 1, *range(1, axes + 1)]
+
+
+def convolutions(graph: Graph) -> int:
+    """Turn convolutions into products of int8 matrices, positions before channels."""
+    done = 0
+    quantised: Dict[str, List[str]] = {}
+    for one in graph.of("Conv"):
+        shape = _Convolution(graph, one)
+        if shape.ok and not _leaves(graph, one.output[0]):
+            graph.replace([one], _product(graph, one, shape, quantised))
+            done += 1
+    return done
+
+
+def _product(
+    graph: Graph, one: Any, conv: _Convolution, quantised: Dict[str, List[str]]
+) -> List[Any]:
+    import numpy as np
+
+    x, nodes = one.input[0], []
+    if x not in quantised:
+        turned = graph.name("turned")
+        quantised[x] = [graph.name(stem) for stem in ("u8", "scale", "zero")]
+        nodes += [
+            make("Transpose", [x], turned, perm=conv.last_first),
+            make("DynamicQuantizeLinear", [turned], quantised[x]),
+        ]
+    values, scale, zero = quantised[x]
+    if conv.width > 1:
+        values, more = _windows(graph, conv, values, zero)
+        nodes += more
+    matrix = np.moveaxis(conv.weight.reshape(*conv.weight.shape[:2], conv.width), 0, -1)
+    matrix = matrix.transpose(1, 0, 2).reshape(-1, conv.weight.shape[0])  # (width * in, out)
+    weights, scales = _quantised(matrix, 0)
+    product = graph.name("product")
+    inputs = [values, graph.weight("int8", weights), scale, graph.weight("scale", scales), zero]
+    if conv.bias is not None:
+        inputs += ["", graph.weight("bias", conv.bias)]
+    return [
+        *nodes,
+        make("MatMulIntegerToFloat", inputs, product, domain=VENDOR),
+        make("Transpose", [product], one.output[0], perm=conv.back),
+    ]
+
+
+def _windows(graph: Graph, conv: _Convolution, values: str, zero: str) -> Tuple[str, List[Any]]:
+    """Lay the inputs of every position side by side: (..., positions, width * channels)."""
+    import numpy as np
+
+    axis = len(conv.back) - 2
+    pads = np.zeros((2, len(conv.back)), np.int64)
+    pads[:, axis] = conv.reach
+    padded = graph.name("padded")
+    nodes = [make("Pad", [values, graph.weight("pads", pads.ravel()), zero], padded)]
+    axes, pieces = graph.weight("axis", np.array([axis])), []
+    for tap in range(conv.width):
+        begin = tap * conv.dilation
+        end = begin - 2 * conv.reach or LAST
+        pieces.append(graph.name("tap"))
+        limits = [graph.weight("limit", np.array([place])) for place in (begin, end)]
+        nodes.append(make("Slice", [padded, *limits, axes], pieces[-1]))
+    windows = graph.name("windows")
+    return windows, [*nodes, make("Concat", pieces, windows, axis=-1)]
+
+
+def quantised(model: Any) -> Dict[str, int]:
+    """Quantise a fused model in place; return how many of each kind were."""
+    counts: Dict[str, int] = {}
+    graph = Graph(model.graph)
+    for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
+        for name, change in (("dense", dense), ("LSTM", lstms), ("convolution", convolutions)):
+            counts[f"int8 {name}"] = counts.get(f"int8 {name}", 0) + change(one)
+        one.finish()
+    model.opset_import.add(domain=VENDOR, version=1)
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,72 @@
+"""What the limits of a machine are measured with: reading, and one large matrix product."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.models.graphs.builder import GraphBuilder
+from harness.models.pipeline import AudioFormat, Glue, Items, Pipeline, SizeRange, Stage, TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INPUTS = {"lengths": [1]}
+WEIGHTS = {"kind": "none", "label": "yardstick, no weights"}
+READING, PRODUCT = "reading", "product"
+READING_MODELS = {
+    READING: {"file": None, "path": "", "sha256": "0" * 64, "bytes": 0, "form": "float32"}
+}
+ROWS, DEPTH, COLUMNS = 1024, 2048, 2048
+PRODUCT_MACS = ROWS * DEPTH * COLUMNS
+PRODUCT_FILE = "product.onnx"
+
+
+def _pipeline(stage: Stage) -> Pipeline:
+    return Pipeline(
+        name=stage.name,
+        inputs=(TensorSpec("lengths", ("batch",), "int32"),),
+        stages=(stage,),
+        items=(Items("passes", "passes", ("batch",), "lengths"),),
+        sizes={"batch": SizeRange(1, 1, 1)},
+        audio=AudioFormat(1, 1),
+        vocoder="",
+    )
+
+
+def reading() -> Pipeline:
+    """Return the pipeline of the reading backend."""
+    lengths = TensorSpec("lengths", ("batch",), "int32")
+    return _pipeline(Stage(READING, "", (lengths,), (TensorSpec("last", ("batch",)),), "passes"))
+
+
+def product() -> Pipeline:
+    """Return x (1024, 2048) times fixed weights (2048, 2048), and the largest value of each row."""
+    x = TensorSpec("x", (ROWS, DEPTH))
+    y = TensorSpec("y", (ROWS,))
+    return _pipeline(Stage(PRODUCT, PRODUCT_FILE, (x,), (y,), "passes", (Glue("normal", x),)))
+
+
+def write_product(path: Path) -> None:
+    """Write the layer's model file."""
+    import onnx  # noqa: PLC0415 - heavy
+
+    weight = np.random.default_rng(1).standard_normal((DEPTH, COLUMNS), np.float32)
+    b = GraphBuilder(PRODUCT)
+    b.input("x", "float32", (ROWS, DEPTH))
+    product = b.op("MatMul", "x", b.weight("weight", weight / np.float32(np.sqrt(DEPTH))))
+    # A product that is the result itself would stay float32 in a form that quantises.
+    b.op("ReduceMax", product, out="y", axes=[1], keepdims=0)
+    b.output("y", "float32", (ROWS,))
+    onnx.save(b.model({}), path)
+
+
+def models(path: Path, digest: str) -> dict[str, dict[str, Any]]:
+    """Return the layer's model as a plan names it."""
+    return {
+        PRODUCT: {
+            "file": path.name, "path": str(path), "sha256": digest, "bytes": path.stat().st_size,
+            "form": "float32",
+        }
+    }  # fmt: skip

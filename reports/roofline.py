@@ -1,0 +1,40 @@
+"""How near each stage comes to what its device can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reports.table import MISSING, Cell, Column, Row, Table
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reports.trials import PointView
+
+NOT_MEASURED = "not measured: python -m harness roofline"
+
+
+def _stage(point: PointView, stage: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (point.document.get("roofline") or {}).get(stage) or {}
+    return found
+
+
+def roofline_table(points: Sequence[PointView]) -> Table:
+    """Return the share of the roofline of every stage; no rows when no point has any."""
+    stages = dict.fromkeys(stage for point in points for stage in point.stages)
+    having = [point for point in points if any(_stage(point, stage) for stage in stages)]
+    columns = tuple(Column(f"{s}_share", s, "%", "1", "Share of the roofline") for s in stages)
+    rows = [
+        Row(point, "latency", tuple(_cell(point, stage) for stage in stages)) for point in having
+    ]
+    return Table(columns, tuple(rows))
+
+
+def _cell(point: PointView, stage: str) -> Cell:
+    found = _stage(point, stage)
+    if found.get("share") is None:
+        ran = stage in point.stages
+        return Cell(note=plain(found.get("reason") or NOT_MEASURED) if ran else "", style=MISSING)
+    limit = plain(found.get("limit") or "")
+    return Cell(f"{100 * found['share']:.0f}", found["share"], f"limit: {limit}" if limit else "")

@@ -1,0 +1,237 @@
+"""The forms the onnxruntime backend makes of a model: equal to it, or near it in int8."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from backends import fusion, graphs, int8, onnxfile
+from harness.models.forms import half_rounded
+from harness.models.graphs import tacotron2, waveglow
+from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
+from harness.models.sizes import TINY
+from harness.models.weights import SyntheticWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+LIMIT = 1e-4
+"""Largest difference over the largest value, of a float32 form."""
+NEAR = 0.05
+"""Root of the mean square of the difference over that of the value, of an int8 form."""
+SMALL = replace(TINY, encoder=32, rnn=32, prenet=32, wn_layers=3, wn_channels=16, upsample_groups=1)
+"""The tiny sizes, with channels enough for int8."""
+WEIGHTS = SyntheticWeights(SMALL, 5)
+TEXT, FRAMES = 24, 40
+
+
+def decoder(dropout: Dropout = Dropout.SHARED) -> onnx.ModelProto:
+    length = DecodeLength(limit=1000, from_text=True)
+    return tacotron2.decoder(WEIGHTS, SMALL, length, dropout).model({})
+
+
+MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "encoder": lambda: tacotron2.encoder(WEIGHTS, SMALL).model({}),
+    "decoder": decoder,
+    "decoder per row": lambda: decoder(Dropout.PER_ROW),
+    "decoder given masks": lambda: decoder(Dropout.INPUT),
+    "decoder_iter": lambda: tacotron2.decoder_iter(WEIGHTS, SMALL).model({}),
+    "postnet": lambda: tacotron2.postnet(WEIGHTS, SMALL).model({}),
+    "waveglow": lambda: waveglow.waveglow(WEIGHTS, SMALL).model({}),
+}
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    onnxruntime.set_seed(11)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def feeds(model: onnx.ModelProto, rows: int) -> dict[str, Any]:
+    """Random inputs; the last row of several is shorter than the others."""
+    random = np.random.default_rng(2)
+    sizes = {"mel_seq": FRAMES, "z_seq": 32 * FRAMES, "steps": 200, "rows": 1}
+    made: dict[str, Any] = {}
+    for value in model.graph.input:
+        kind = value.type.tensor_type
+        dims = [
+            one.dim_value
+            or (rows if one.dim_param == "batch_size" else sizes.get(one.dim_param, TEXT))
+            for one in kind.shape.dim
+        ]
+        lengths = [TEXT] * (rows - 1) + [TEXT - 5 * (rows > 1)]
+        if kind.elem_type == TensorProto.BOOL:
+            made[value.name] = np.arange(TEXT)[None] >= np.array(lengths)[:, None]
+        elif kind.elem_type == TensorProto.INT64:
+            made[value.name] = random.integers(1, 148, dims)
+        elif kind.elem_type == TensorProto.INT32:
+            made[value.name] = np.array(lengths, np.int32)
+        elif value.name == tacotron2.KEEP:
+            made[value.name] = random.integers(0, 2, dims).astype(np.float32)
+        elif value.name.removesuffix("_0") in STATES and value.name.endswith("_0"):
+            made[value.name] = np.zeros(dims, np.float32)
+        else:
+            # An encoder's memory is small; a larger one lets rounding grow from step to step.
+            scale = 0.2 if "memory" in value.name else 1.0
+            made[value.name] = (scale * random.standard_normal(dims)).astype(np.float32)
+    return made
+
+
+def outputs(model: onnx.ModelProto, given: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = session(model).run(None, dict(given))
+    return found
+
+
+def fused(name: str) -> tuple[onnx.ModelProto, onnx.ModelProto, dict[str, int]]:
+    original, model = MODELS[name](), MODELS[name]()
+    counts = fusion.fused(model)
+    onnx.checker.check_model(model)
+    return original, model, counts
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_fused_form_is_equal(name: str, rows: int) -> None:
+    original, model, _ = fused(name)
+    given = feeds(original, rows)
+    for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
+        assert ours.shape == theirs.shape
+        assert ours.dtype == theirs.dtype
+        assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
+
+
+def test_every_shape_of_the_decoder_is_found() -> None:
+    _, model, counts = fused("decoder")
+    assert counts == {
+        "collections nothing reads": 2,
+        "LSTM step in one product": 2,
+        "location convolution folded": 1,
+        "dropout by choice": 2,
+        "dense layers of one input joined": 1,
+        "concatenations joined": 2,
+    }
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    kinds = [node.op_type for node in graphs.attribute(loop, "body").node]
+    assert kinds[:2] == ["RandomUniform"] * 2  # seeded by their place
+    assert not {"LSTM", "Transpose"} & set(kinds)
+    assert kinds.count("Cast") == 1  # who still speaks, counted
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_rounded_form_can_be_fused_too(name: str) -> None:
+    rounded, model = (half_rounded(MODELS[name]()) for _ in range(2))
+    fusion.fused(model)
+    onnx.checker.check_model(model)
+    given = feeds(rounded, 2)
+    for theirs, ours in zip(outputs(rounded, given), outputs(model, given), strict=True):
+        assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
+
+
+def test_interfaces_stay_as_they_are() -> None:
+    for name in MODELS:
+        original, model, _ = fused(name)
+        assert model.graph.input == original.graph.input
+        assert model.graph.output == original.graph.output
+
+
+def test_a_graph_without_known_shapes_is_left_alone() -> None:
+    original, model, counts = fused("postnet")
+    assert counts == {}
+    assert model.graph.node == original.graph.node
+
+
+def test_a_tensor_somebody_else_reads_is_not_taken_away() -> None:
+    """A second reader of the LSTM's hidden state keeps the LSTM."""
+    model = MODELS["decoder_iter"]()
+    hidden = next(node for node in model.graph.node if node.op_type == "LSTM").output[1]
+    model.graph.node.append(helper.make_node("Identity", [hidden], ["seen"], name="seen"))
+    model.graph.output.append(helper.make_tensor_value_info("seen", TensorProto.FLOAT, None))
+    assert fusion.fused(model)["LSTM step in one product"] == 1
+    outputs(model, feeds(model, 2))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_int8_form_is_near(name: str, rows: int) -> None:
+    original, model, _ = fused(name)
+    int8.quantised(model)
+    given = feeds(original, rows)
+    for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
+        assert ours.shape == theirs.shape
+        away = np.sqrt(np.mean((ours.astype(np.float64) - theirs) ** 2))
+        assert away <= NEAR * np.sqrt(np.mean(theirs.astype(np.float64) ** 2)) + 1e-6
+
+
+def test_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
+    counts = {}
+    for name in ("encoder", "decoder", "postnet", "waveglow"):
+        _, model, _ = fused(name)
+        counts[name] = int8.quantised(model)
+        onnx.save(model, tmp_path / "model.onnx")
+        assert "int8" in onnxfile.storage(str(tmp_path / "model.onnx"))
+    flows, layers = SMALL.flows, SMALL.wn_layers
+    assert counts == {
+        "encoder": {"int8 LSTM": 1, "int8 convolution": 3},
+        "decoder": {"int8 dense": 5},  # two LSTMs, two prenet layers, the query
+        "postnet": {"int8 convolution": 5},
+        "waveglow": {"int8 convolution": 3 * flows * layers},
+    }
+
+
+def test_weights_beside_the_model_are_read_back(tmp_path: Path) -> None:
+    for half in (False, True):
+        model = MODELS["decoder"]()
+        onnx.save(half_rounded(model) if half else model, tmp_path / "source.onnx")
+        target = tmp_path / "target.onnx"
+        graphs.rewrite(str(tmp_path / "source.onnx"), str(target), [fusion.fused])
+        weights = target.with_suffix(graphs.WEIGHTS)
+        assert weights.stat().st_size > target.stat().st_size
+        assert onnxfile.storage(str(target)) == ("float16-rounded" if half else "float32")
+    weights.unlink()
+    assert "unknown" in onnxfile.storage(str(target))
+
+
+def convolution(width: int, dilation: int, **changed: Any) -> onnx.ModelProto:
+    random = np.random.default_rng(4)
+    weight = random.standard_normal((20, 16, width)).astype(np.float32)
+    bias = random.standard_normal(20).astype(np.float32)
+    reach = dilation * (width // 2)
+    attributes = {"dilations": [dilation], "pads": [reach, reach], **changed}
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **attributes)
+    last = helper.make_node("Abs", ["y"], ["z"])
+    graph = helper.make_graph(
+        [node, last],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16, "n"])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", 20, "m"])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
+
+
+@pytest.mark.parametrize(("width", "dilation"), [(1, 1), (3, 1), (3, 4), (5, 2)])
+def test_a_convolution_of_any_width_becomes_a_product(width: int, dilation: int) -> None:
+    model = convolution(width, dilation)
+    x = np.random.default_rng(1).standard_normal((2, 16, 30)).astype(np.float32)
+    (theirs,) = session(model).run(None, {"x": x})
+    assert int8.quantised(model) == {"int8 convolution": 1}
+    (ours,) = session(model).run(None, {"x": x})
+    assert np.sqrt(np.mean((ours - theirs) ** 2)) < NEAR * np.sqrt(np.mean(theirs**2))
+
+
+@pytest.mark.parametrize("changed", [{"strides": [2]}, {"pads": [2, 0]}])
+def test_a_convolution_of_another_kind_stays(changed: dict[str, Any]) -> None:
+    model = convolution(3, 1, **changed)
+    assert int8.quantised(model) == {}
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Abs"]
