@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
 
-from backends import cache, counters, lengths, onnxfile
+from backends import cache, counters, lengths
 from backends.base import (
     Artefact,
     Backend,
@@ -263,7 +263,6 @@ class OpenVinoBackend(Backend):
             facts = {
                 "key": key,
                 "model": stage.model["path"],
-                "storage": onnxfile.storage(stage.model["path"]),
                 "inside": inside.keep() if bodies else None,
             }
             cache.write(path, facts)
@@ -314,6 +313,7 @@ def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str,
     inside = artefact["inside"]
     if inside is not None:
         seen.add(inside)
+    compute = "+".join(sorted(seen.compute)) or "unknown"
     reason = None
     if not seen.compute:
         reason = "none of the layers that carry the arithmetic is in the runtime model"
@@ -321,8 +321,9 @@ def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str,
         reason = HIDDEN
     return {
         "requested": quant,
-        "compute": "+".join(sorted(seen.compute)) or "unknown",
-        "storage": artefact["storage"],
+        "compute": compute,
+        # Kernels read weights packed for them while compiling, not those of the file.
+        "storage": compute,
         "activations": "+".join(sorted(seen.made)) or "unknown",
         "device": "cpu",
         "provider": DEVICE,

@@ -33,6 +33,7 @@ PACKAGES = (
     "omegaconf",
     "onnx",
     "onnxruntime",
+    "openvino",
     "pandas",
     "scipy",
 )

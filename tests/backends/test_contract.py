@@ -82,6 +82,13 @@ class TestOpenVino(BackendContract):
         return small_pipeline.plan(small_pipeline.write_models(folder / "models"))
 
 
+class TestOpenVinoWithABatchOfTwoLengths(TestOpenVino):
+    inputs: ClassVar[dict[str, Any]] = {
+        "sequences": [[5, 6, 7, 8], [5, 6, 0, 0]],
+        "sequence_lengths": [4, 2],
+    }
+
+
 class TestOpenVinoHalf(TestOpenVino):
     quant = "force_float16"
 
