@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 STATES = ("ok", "skipped", "failed", "timeout", "interrupted")
 UNPLANNED = "not measured"
 _GRADES = "ABCDF"
+_GRADE_OF = {letter: letter for letter in _GRADES}
+HEADLINE = "latency.mean"
+"""The figure whose grade is a point's."""
 
 
 class Record(NamedTuple):
@@ -59,15 +63,18 @@ def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
         high=_finite(high),
         n=raw.get("n") or 0,
         processes=raw.get("p_processes") or 0,
-        unit=raw.get("unit", ""),
-        better=raw.get("better", ""),
+        unit=sys.intern(raw.get("unit", "")),
+        better=sys.intern(raw.get("better", "")),
         reason=raw.get("reason"),
-        letter=None if grade is None else grade.get("letter"),
+        letter=_GRADE_OF.get(str((grade or {}).get("letter"))),
     )
 
 
 def lean(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document without the columns no page draws: all but latency, as an array."""
+    """Return a document with what pages show alone.
+
+    Of the columns latency, as an array; of the summary its records; of the grades the headline's.
+    """
     import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
 
     def reduced(process: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +82,14 @@ def lean(document: Mapping[str, Any]) -> dict[str, Any]:
         latency = (process.get("columns") or {}).get("latency_ns", ())
         return {**rest, "columns": {"latency_ns": np.asarray(latency, dtype=np.int64)}}
 
-    return {**document, "processes": [reduced(one) for one in document.get("processes") or ()]}
+    grades = document.get("grade") or {}
+    summary = document.get("summary") or {}
+    return {
+        **document,
+        "processes": [reduced(one) for one in document.get("processes") or ()],
+        "summary": {key: _record(raw, grades.get(key)) for key, raw in summary.items()},
+        "grade": {HEADLINE: grades[HEADLINE]} if HEADLINE in grades else {},
+    }
 
 
 @dataclass(frozen=True)
@@ -169,7 +183,9 @@ class PointView:
         key = f"{subject}.{statistic}"
         if key not in self._records:
             raw, grades = self.summary.get(key), self.document.get("grade") or {}
-            self._records[key] = None if raw is None else _record(raw, grades.get(key))
+            if raw is not None and not isinstance(raw, Record):
+                raw = _record(raw, grades.get(key))
+            self._records[key] = raw
         return self._records[key]
 
     @cached_property
@@ -187,14 +203,14 @@ class PointView:
     @property
     def grade(self) -> str | None:
         """The grade of mean latency, the point's headline figure."""
-        found = (self.document.get("grade") or {}).get("latency.mean") or {}
+        found = (self.document.get("grade") or {}).get(HEADLINE) or {}
         letter = found.get("letter")
         return letter if letter in tuple(_GRADES) else None
 
     @property
     def grade_reasons(self) -> Sequence[Mapping[str, Any]]:
         """Why the grade is not better, each with a code and advice."""
-        found = (self.document.get("grade") or {}).get("latency.mean") or {}
+        found = (self.document.get("grade") or {}).get(HEADLINE) or {}
         reasons: Sequence[Mapping[str, Any]] = found.get("reasons") or ()
         return reasons
 
