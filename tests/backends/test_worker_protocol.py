@@ -91,7 +91,7 @@ def test_failed_load_can_be_tried_again() -> None:
         ({"backend": "fake", "options": []}, "'options' must be of type dict"),
         (
             {"backend": "fkae"},
-            "no backend 'fkae'; there are: calibration, fake, magicmind, onnxruntime; did you mean",
+            "onnxruntime, openvino, reading; did you mean 'fake'",
         ),
         ({"backend": "fake", "options": {"noize": 1}}, "fake has no option 'noize'"),
         ({"backend": "fake", "options": {"noise": "a"}}, "a value of type float is needed"),
