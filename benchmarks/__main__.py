@@ -44,6 +44,7 @@ NAMES = (
     "points",
     "pages",
     "forms",
+    "threads",
     "sharing",
 )
 PAGES = (1, 100, 1_000)
