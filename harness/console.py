@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
@@ -39,6 +40,15 @@ class Console:
         self._clear()
         self._err.write(f"harness: {message}\n")
         self._err.flush()
+
+    def urgent(self, message: str) -> None:
+        """Say something from a signal handler: past the buffer, which may be in use just then."""
+        clear = "\r\x1b[2K" if self._live else ""
+        line = f"{clear}harness: {message}\n"
+        try:
+            os.write(self._err.fileno(), line.encode())
+        except (OSError, ValueError):  # no file of the system's behind it, or nobody reads it
+            return
 
     def say(self, line: str = "") -> None:
         """Write one line of the result."""

@@ -27,7 +27,7 @@ class Interrupt:
             raise KeyboardInterrupt
         self.asked = True
         name = signal.Signals(number).name
-        self._console.notice(f"{name}: finishing this block, then saving; again to stop now")
+        self._console.urgent(f"{name}: finishing this block, then saving; again to stop now")
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -41,9 +41,15 @@ class Mode:
     """A stage that claims more than its device can do."""
 
 
-def mode(document: Mapping[str, Any]) -> Mode | None:
-    """Return what is held against other precisions; None where the point has no figures."""
-    record = (document.get("summary") or {}).get(FIGURE) or {}
+def mode(document: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> Mode | None:
+    """Return what is held against other precisions; None where the point has no figures.
+
+    Args:
+        document: the point's.
+        record: the statistic FIGURE, its estimate and ci95; None: the document has it.
+    """
+    if record is None:
+        record = (document.get("summary") or {}).get(FIGURE) or {}
     if document["status"]["state"] != "ok" or not record.get("estimate"):
         return None
     config = document["point"]["config"]
@@ -57,7 +63,7 @@ def mode(document: Mapping[str, Any]) -> Mode | None:
         frozenset(str(one.get("compute")) for one in effective.values()),
         document["items"][document["stages"][-1]["produces"]],
         record["estimate"],
-        tuple(record["ci95"]) if record["ci95"] else None,
+        tuple(record["ci95"]) if record.get("ci95") else None,
         next((stage for stage, _ in bounds.beyond(document)), None),
     )
 

@@ -203,10 +203,23 @@ def _stored(points: Iterable[PointView]) -> Iterable[Finding]:
             )  # fmt: skip
 
 
+def _rate(point: PointView) -> dict[str, object]:
+    """Return the figure that precisions are compared by, as a result file holds it."""
+    subject, _, statistic = modes.FIGURE.partition(".")
+    record = point.record(subject, statistic)
+    if record is None:
+        return {}
+    both = record.low is not None and record.high is not None
+    return {
+        "estimate": record.estimate,
+        "ci95": [record.low, record.high] if both else None,
+    }
+
+
 def _between(points: Iterable[PointView]) -> Iterable[Finding]:
     """Yield what several points together show."""
     by_name = {str(point.document["point"]["name"]): point for point in points}
-    seen = (modes.mode(point.document) for point in by_name.values())
+    seen = (modes.mode(point.document, _rate(point)) for point in by_name.values())
     for found, names in modes.warnings(one for one in seen if one is not None):
         yield Finding(
             found.severity, found.code, found.seen, found.why, found.advice,
