@@ -44,7 +44,7 @@ class Form:
     """Of the kernel with itself."""
     tolerated: int = 5
     """False differences among them at which the machine still passes."""
-    powered: int = 16
+    powered: int = 10
     """Comparisons in which work is added too."""
     pairs: int = 5
     iterations: int = 8
