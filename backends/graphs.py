@@ -90,9 +90,12 @@ class Graph:
     # Changing
 
     def name(self, stem: str) -> str:
-        """Return a name not used before in this graph."""
-        self._new += 1
-        return f"{self.proto.name}/{stem}_{self._new}"
+        """Return a name not used in this graph, by earlier rewritings neither."""
+        while True:
+            self._new += 1
+            name = f"{self.proto.name}/{stem}_{self._new}"
+            if name not in self.makers and name not in self._weights:
+                return name
 
     def weight(self, stem: str, array: Any) -> str:
         """Add a constant; return its name."""
