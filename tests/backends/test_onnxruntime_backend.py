@@ -261,14 +261,14 @@ def test_defaults_are_answered_as_what_is_in_effect() -> None:
     answer = Answers().ask("probe", backend="onnxruntime", options={})
     assert answer["options"]["intra_threads"] >= 1
     assert answer["options"]["inter_threads"] == 1
-    assert answer["options"]["spinning"] is False
+    assert answer["options"]["spin_us"] == 50
     assert answer["runtime"]["version"] == onnxruntime.__version__
     assert answer["runtime"]["host_views"] is True
 
 
 def test_options_reach_the_session(tmp_path: Path) -> None:
     answers, _ = loaded(
-        tmp_path, optimisation="basic", arena=False, spinning=True, denormals_as_zero=True
+        tmp_path, optimisation="basic", arena=False, spin_us=20, denormals_as_zero=True
     )
     stage = answers.worker._stages["encoder"]
     assert isinstance(stage, OnnxRuntimeStage)
@@ -278,7 +278,24 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     assert options.graph_optimization_level == (onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     assert options.enable_cpu_mem_arena is False
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
     assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
+
+
+def test_threads_that_must_not_spin_are_told_so(tmp_path: Path) -> None:
+    answers, _ = loaded(tmp_path, spin_us=0)
+    stage = answers.worker._stages["encoder"]
+    assert isinstance(stage, OnnxRuntimeStage)
+    options = stage._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_runtime_that_cannot_limit_spinning_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.25.1")
+    assert Answers().ask("probe", backend="onnxruntime", options={})["options"]["spin_us"] == 0
+    error = Answers().error("probe", backend="onnxruntime", options={"spin_us": 5})
+    assert error["kind"] == "usage"
+    assert "1.25.1 cannot limit how long a thread spins (1.26 can)" in error["message"]
 
 
 def test_threads_really_created_are_counted(tmp_path: Path) -> None:
