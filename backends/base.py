@@ -170,6 +170,9 @@ class Backend:
     """Called inside the last stage's span: the one synchronisation of `sync=end`."""
     calibration: Optional[List[Dict[str, Any]]] = None
     """Inputs of the pipeline that a build may calibrate on, as the compile request gave them."""
+    expected: Dict[str, int] = {}  # noqa: RUF012 - replaced, never changed
+    """Sizes that will run, by symbol, as far as the compile request told: a build may be made for
+    them, but must run the others too."""
     patience_s: float = 600.0
     """So long the other side waits for the build before it ends this process."""
 

@@ -1,15 +1,16 @@
 """Gives a fused model int8 weights and lets onnxruntime's int8 kernels multiply them.
 
-Activations are quantised to uint8 while the model runs, over the whole tensor, from its least and
-largest value; weights to int8 beforehand, symmetric, with a scale for each output. Between
-operators everything is float32. Left in float32: what computes the stage's results (the projection
-that is fed back, the last layers) and convolutions with few channels, whose share of the work is
-small and whose rounding is not.
+Activations are quantised while the model runs: to uint8 over the whole tensor, from its least and
+largest value; weights to int8 beforehand, symmetric, with a scale for each output. A decoding loop
+over few rows takes kernels that quantise both by blocks of inputs. Between operators everything is
+float32. Left in float32: what computes the stage's results (the projection that is fed back, the
+last layers) and convolutions with few channels, whose share of the work is small and whose rounding
+is not.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from backends.graphs import Graph, attribute, bodies, given, make
 
@@ -18,6 +19,15 @@ FEW = 16
 """Convolutions with fewer channels in or out than this stay float32."""
 LARGEST = 127
 LAST = 2**31 - 1
+MIDDLE = 128
+"""What stands for zero in unsigned weights."""
+FEW_ROWS = 4
+"""Up to so many rows a product is bound by reading its weights, and `_blocked` reads quickest."""
+BLOCK, LEAST_BLOCK = 256, 16
+"""Weights of one input that share a scale in `_blocked`: a power of two."""
+OPSET, IR_VERSION = 11, 6
+IN_INT8 = 4
+"""The accuracy level at which `MatMulNBits` quantises activations too."""
 
 
 def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
@@ -37,8 +47,13 @@ def _leaves(graph: Graph, name: str) -> bool:
     )
 
 
-def dense(graph: Graph) -> int:
-    """Quantise products with constant matrices."""
+def dense(graph: Graph, rows: Optional[int] = None) -> int:
+    """Quantise products with constant matrices.
+
+    Args:
+        graph: changed in place.
+        rows: of the batch; a Loop's body multiplies so many. None: any number.
+    """
     done = 0
     for one in graph.of("Gemm", "MatMul"):
         weight = graph.array(one.input[1], rank=2)
@@ -46,17 +61,71 @@ def dense(graph: Graph) -> int:
         if weight is None or not plain or _leaves(graph, one.output[0]):
             continue
         weight = weight.T if attribute(one, "transB", 0) else weight
-        values, scale = _quantised(weight, 0)
-        inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
         bias = graph.array(given(one, 2), rank=1)
-        if bias is not None:
-            inputs += ["", graph.weight("bias", bias)]
-        elif given(one, 2):
+        if bias is None and given(one, 2):
             continue
-        made = make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
-        graph.replace([one], [made])
+        few = graph.outer is not None and rows is not None and rows <= FEW_ROWS
+        making = _blocked if few and _block(weight) >= LEAST_BLOCK else _dynamic
+        graph.replace([one], [making(graph, one, weight, bias)])
         done += 1
     return done
+
+
+def _dynamic(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
+    """Return a product whose activations get one scale for the whole tensor."""
+    values, scale = _quantised(weight, 0)
+    inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
+    if bias is not None:
+        inputs += ["", graph.weight("bias", bias)]
+    return make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
+
+
+def _block(weight: Any) -> int:
+    """Return the largest block that divides the inputs of a weight (in, out)."""
+    inputs: int = weight.shape[0]
+    return min(BLOCK, inputs & -inputs)
+
+
+def _blocked(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
+    """Return a product whose activations and weights get a scale for each block of inputs."""
+    import numpy as np
+
+    inputs, outputs = weight.shape
+    size = _block(weight)
+    values, scale = _quantised(weight.T.reshape(outputs, inputs // size, size), 2)
+    unsigned = (values.astype(np.int16) + MIDDLE).astype(np.uint8)
+    given_ = [one.input[0], graph.weight("uint8", unsigned), graph.weight("scale", scale)]
+    if bias is not None:
+        given_ += ["", "", graph.weight("bias", bias)]
+    return make(
+        "MatMulNBits", given_, one.output[0], domain=VENDOR,
+        K=inputs, N=outputs, bits=8, block_size=size, accuracy_level=IN_INT8,
+    )  # fmt: skip
+
+
+def asks_how_blocks_multiply() -> bytes:
+    """Return a model file that tells whether `MatMulNBits` quantises activations here.
+
+    It sums 255 ones beside an input of 1,000 that counts for nothing: 255 in float32, and 0 where
+    all of them share a scale, of which a one is an eighth.
+    """
+    import numpy as np
+    from onnx import TensorProto, helper
+
+    weight = np.ones((BLOCK, 1), np.float32)
+    weight[0] = 0.0
+    empty = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "blocks",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, BLOCK])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],
+    )
+    graph = Graph(empty)
+    graph.replace(graph.nodes, [_blocked(graph, graph.nodes[0], weight, None)])
+    graph.finish()
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(VENDOR, 1)]
+    made = helper.make_model(graph.proto, opset_imports=opsets, ir_version=IR_VERSION)
+    return bytes(made.SerializeToString())
 
 
 def lstms(graph: Graph) -> int:
@@ -177,12 +246,22 @@ def _windows(graph: Graph, conv: _Convolution, values: str, zero: str) -> Tuple[
     return windows, [*nodes, make("Concat", pieces, windows, axis=-1)]
 
 
-def quantised(model: Any) -> Dict[str, int]:
-    """Quantise a fused model in place; return how many of each kind were."""
+def quantised(model: Any, rows: Optional[int] = None) -> Dict[str, int]:
+    """Quantise a fused model in place; return how many of each kind were.
+
+    Args:
+        model: an onnx.ModelProto.
+        rows: of the batches it will run, as far as that is known: others run too, but slower.
+    """
+    changes: Tuple[Tuple[str, Callable[[Graph], int]], ...] = (
+        ("dense", lambda graph: dense(graph, rows)),
+        ("LSTM", lstms),
+        ("convolution", convolutions),
+    )
     counts: Dict[str, int] = {}
     graph = Graph(model.graph)
     for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
-        for name, change in (("dense", dense), ("LSTM", lstms), ("convolution", convolutions)):
+        for name, change in changes:
             counts[f"int8 {name}"] = counts.get(f"int8 {name}", 0) + change(one)
         one.finish()
     model.opset_import.add(domain=VENDOR, version=1)

@@ -17,8 +17,20 @@ import re
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from backends import cache, counters, fusion, graphs, int8, onnxfile, readback
 from backends.base import (
@@ -40,7 +52,7 @@ PROFILE_LIMIT_S = 1.0
 """After so long a Loop without a trip limit has shown every operator of its body; every further
 second adds some hundred thousand events that must be read."""
 
-ARTEFACT_FORMAT = 2
+ARTEFACT_FORMAT = 3
 
 INT8 = "qint8_mixed_float32"
 
@@ -52,6 +64,13 @@ SPIN_SINCE = (1, 26)
 GRAPHS = ("fused", "contract")
 
 WRITERS = ("graphs", "fusion", "int8")
+
+REWRITINGS: Dict[str, Sequence[Callable[[Any], Dict[str, int]]]] = {
+    "fused": [fusion.fused],
+    "int8": [fusion.fused, int8.quantised],
+    "int8-few": [fusion.fused, partial(int8.quantised, rows=int8.FEW_ROWS)],
+}
+"""What makes each form of a model file; `contract` is the file as it is."""
 
 LEVELS = ("disabled", "basic", "extended", "all")
 
@@ -301,8 +320,10 @@ class OnnxRuntimeBackend(Backend):
             options.profile_file_prefix = profile
         return options
 
-    def _session(self, stage: str, path: str, seed: int, profile: Optional[str] = None) -> Any:
-        """Return a session on the CPU and nothing else.
+    def _session(
+        self, stage: str, path: Union[str, bytes], seed: int, profile: Optional[str] = None
+    ) -> Any:
+        """Return a session of a file, or of a file's bytes, on the CPU and nothing else.
 
         Raises:
             BackendError: the file is no model, or another provider took it.
@@ -313,7 +334,8 @@ class OnnxRuntimeBackend(Backend):
         try:
             session = vendor.InferenceSession(path, self._options(profile), providers=[PROVIDER])
         except Exception as error:
-            raise BackendError(f"{stage}: {path} cannot be loaded: {_line(error)}") from error
+            shown = path if isinstance(path, str) else "a model in memory"
+            raise BackendError(f"{stage}: {shown} cannot be loaded: {_line(error)}") from error
         if session.get_providers() != [PROVIDER]:
             raise BackendError(
                 f"{stage}: asked for {PROVIDER}, got {', '.join(session.get_providers())}"
@@ -326,7 +348,8 @@ class OnnxRuntimeBackend(Backend):
         The artefact names the model that is loaded, the fused one beside it or the plan's own
         file, and holds what the pass at the least sizes showed. Or all is found in the cache.
         """
-        keys = {stage.name: self._key(stage, quant) for stage in plan.stages}
+        kinds = {stage.name: self._kind(stage, quant) for stage in plan.stages}
+        keys = {stage.name: self._key(stage, quant, kinds[stage.name]) for stage in plan.stages}
         paths = {
             name: str(Path(cache_dir) / f"{name}-{key[:16]}.json") for name, key in keys.items()
         }
@@ -344,7 +367,7 @@ class OnnxRuntimeBackend(Backend):
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
             forms = {
-                stage.name: self._form(stage, quant, Path(cache_dir), folder)
+                stage.name: self._form(stage, kinds[stage.name], Path(cache_dir), folder)
                 for stage in plan.stages
             }
             found = self._profiled_pass(plan, quant, forms, folder)
@@ -352,6 +375,7 @@ class OnnxRuntimeBackend(Backend):
                 form, effective = forms[stage.name], found[stage.name][0]
                 artefact = {
                     "key": keys[stage.name],
+                    "kind": kinds[stage.name],
                     "model": form.path,
                     "rewritten": form.rewritten,
                     "effective": effective,
@@ -365,7 +389,33 @@ class OnnxRuntimeBackend(Backend):
                 )
         return compiled
 
-    def _form(self, stage: StagePlan, quant: str, cache_dir: Path, folder: str) -> Form:
+    def _kind(self, stage: StagePlan, quant: str) -> str:
+        """Return the name of the form a stage runs as."""
+        if self.settings["graph"] == "contract":
+            return "contract"
+        if quant != INT8:
+            return "fused"
+        symbol = stage.inputs[0].dims[0][0]
+        few = stage.loop is not None and (1 <= self.expected.get(str(symbol), 0) <= int8.FEW_ROWS)
+        return "int8-few" if few and self._blocks_in_int8() else "int8"
+
+    def _blocks_in_int8(self) -> bool:
+        """Return whether the kernels for few rows compute in int8: some versions have others."""
+        import numpy as np
+
+        try:
+            model = int8.asks_how_blocks_multiply()
+        except ImportError:
+            return False  # whoever needs the onnx package says so
+        x = np.ones((1, int8.BLOCK), np.float32)
+        x[0, 0] = 1000.0
+        try:
+            (sums,) = self._session("blocks", model, 0).run(None, {"x": x})
+        except Exception:  # noqa: BLE001 - a version without the kernel
+            return False
+        return bool(sums < int8.BLOCK / 2)
+
+    def _form(self, stage: StagePlan, kind: str, cache_dir: Path, folder: str) -> Form:
         """Write the model file a stage runs from, or find it: options of the runtime leave it be.
 
         Raises:
@@ -373,10 +423,9 @@ class OnnxRuntimeBackend(Backend):
             BackendError: the file is no model.
         """
         source = stage.model["path"]
-        if self.settings["graph"] == "contract":
+        if kind == "contract":
             return Form(source, {}, 0)
         begin = time.perf_counter_ns()
-        kind = "int8" if quant == INT8 else "fused"
         key = cache.key_of([_written_by(), _identity(stage), kind])[:16]
         kept = cache_dir / f"{stage.name}-{kind}-{key}.onnx"
         note = str(kept.with_suffix(".rewritten"))
@@ -384,7 +433,7 @@ class OnnxRuntimeBackend(Backend):
         weights = kept.with_suffix(graphs.WEIGHTS)
         if counts is None or not kept.exists() or not weights.exists():
             made = Path(folder) / kept.name
-            rewritings = [fusion.fused, *([int8.quantised] if quant == INT8 else [])]
+            rewritings = REWRITINGS[kind]
             try:
                 counts = graphs.rewrite(source, str(made), rewritings)
             except ImportError as error:
@@ -404,12 +453,13 @@ class OnnxRuntimeBackend(Backend):
             cache.write(note, counts)
         return Form(str(kept), counts, time.perf_counter_ns() - begin)
 
-    def _key(self, stage: StagePlan, quant: str) -> str:
+    def _key(self, stage: StagePlan, quant: str, kind: str) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         facts = [
             ARTEFACT_FORMAT,
             *_identity(stage),
             quant,
+            kind,
             self.settings,
             self._import().__version__,
             platform.machine(),
@@ -453,7 +503,7 @@ class OnnxRuntimeBackend(Backend):
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OnnxRuntimeStage:
         """Load the model an artefact names; the artefact must be of this very configuration."""
         built = cache.read(artefact)
-        if built is None or built.get("key") != self._key(stage, quant):
+        if built is None or built.get("key") != self._key(stage, quant, str(built.get("kind"))):
             raise BackendError(
                 f"{stage.name}: {artefact} was not built for this model, quant, runtime and these "
                 f"options; compile again"

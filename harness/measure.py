@@ -249,6 +249,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     if not probe["available"]:
         raise WorkerError(str(probe["reason"]), kind="unsupported")
     progress.tell("building")
+    inputs, _ = job.prepare()
     compiled = worker.ask(
         "compile",
         patience,
@@ -256,6 +257,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         quant=job.quant,
         cache_dir=str(job.cache),
         calibration=list(job.calibration),
+        expected=_sizes(job.plan, inputs),
         patience_s=patience,
     )["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
@@ -285,7 +287,6 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     progress.tell("first pass")
     keeping = record["index"] == 1 and job.first
     golden_file = job.golden_file if keeping else None
-    inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",
         patience,
@@ -298,6 +299,18 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     broken = [name for name, facts in golden["outputs"].items() if not facts["finite"]]
     if broken:
         raise WorkerError(f"output check failed: {', '.join(broken)} holds NaN or infinity")
+
+
+def _sizes(plan: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, int]:
+    """Return the sizes that inputs give to a plan's symbols: those that will run."""
+    found: dict[str, int] = {}
+    for tensor in plan["inputs"]:
+        values = inputs[tensor["name"]]
+        for size in tensor["dims"]:
+            if isinstance(size, str):
+                found[size] = len(values)
+            values = values[0]
+    return found
 
 
 def _iterate(

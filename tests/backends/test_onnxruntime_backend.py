@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from backends import onnxfile, plan, readback
+from backends import int8, onnxfile, plan, readback
 from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
 from backends.testing import Answers
 from tests.backends import small_pipeline
@@ -255,6 +255,34 @@ def test_shape_that_does_not_fit_is_a_failure_of_its_stage(tmp_path: Path) -> No
         described["stages"][1]["glue"][3]["out"]["dims"][1] = 7  # decoder_hidden_0 is 6 wide
 
     assert compile_error(tmp_path, narrow)["message"].startswith("decoder: ")
+
+
+def decoder_artefact(folder: Path, entries: Any, batch: int) -> dict[str, Any]:
+    backend = OnnxRuntimeBackend({"intra_threads": 1}, "0")
+    backend.expected = {"batch": batch}
+    described = plan.parse(small_pipeline.plan(entries))
+    compiled = backend.compile(described, "qint8_mixed_float32", str(folder))
+    # Whoever loads need not know what was expected.
+    loader = OnnxRuntimeBackend({"intra_threads": 1}, "0")
+    path = compiled["decoder"].path
+    loader.load(described.stages[1], "qint8_mixed_float32", path, 1).close()
+    return dict(json.loads(Path(path).read_text()))
+
+
+def test_the_int8_decoder_is_made_for_the_rows_expected(tmp_path: Path) -> None:
+    entries = small_pipeline.write_models(tmp_path / "models")
+    few, four, many = (decoder_artefact(tmp_path, entries, batch) for batch in (1, 4, 5))
+    assert (few["kind"], four["kind"], many["kind"]) == ("int8-few", "int8-few", "int8")
+    assert few["key"] == four["key"] != many["key"]
+
+
+def test_kernels_that_compute_blocks_in_float32_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With accuracy level 1 the same operator leaves its activations in float32."""
+    entries = small_pipeline.write_models(tmp_path / "models")
+    monkeypatch.setattr(int8, "IN_INT8", 1)
+    assert decoder_artefact(tmp_path, entries, 1)["kind"] == "int8"
 
 
 def test_defaults_are_answered_as_what_is_in_effect() -> None:
