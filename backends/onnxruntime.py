@@ -52,7 +52,7 @@ PROFILE_LIMIT_S = 1.0
 """After so long a Loop without a trip limit has shown every operator of its body; every further
 second adds some hundred thousand events that must be read."""
 
-ARTEFACT_FORMAT = 3
+ARTEFACT_FORMAT = 4
 
 INT8 = "qint8_mixed_float32"
 
@@ -66,7 +66,7 @@ GRAPHS = ("fused", "contract")
 WRITERS = ("graphs", "fusion", "int8")
 
 REWRITINGS: Dict[str, Sequence[Callable[[Any], Dict[str, int]]]] = {
-    "fused": [fusion.fused],
+    "fused": [fusion.fused, fusion.large_products],
     "int8": [fusion.fused, int8.quantised],
     "int8-few": [fusion.fused, partial(int8.quantised, rows=int8.FEW_ROWS)],
 }

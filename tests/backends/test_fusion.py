@@ -111,6 +111,26 @@ def test_the_fused_form_is_equal(name: str, rows: int) -> None:
         assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", ["decoder", "decoder_iter"])
+def test_large_products_are_equal_as_convolutions(
+    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion, "LARGE", 8 * SMALL.rnn * SMALL.rnn)  # the LSTM steps only
+    original, model, _ = fused(name)
+    assert fusion.large_products(model) == {"large products as convolutions": 2}
+    onnx.checker.check_model(model)
+    given = feeds(original, rows)
+    for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
+
+
+def test_small_products_stay_products() -> None:
+    _, model, _ = fused("decoder")
+    assert fusion.large_products(model) == {}
+
+
 def test_every_shape_of_the_decoder_is_found() -> None:
     _, model, counts = fused("decoder")
     assert counts == {
