@@ -231,8 +231,8 @@ class Backend:
         seen = f"{runtime['name']} {runtime['version']} on {answer['device']['name']}"
         return [finding(self.name, "ok", seen)]
 
-    def begin(self, iteration: Optional[int]) -> None:
-        """Hear which iteration comes next, before its span; None: the verification pass."""
+    def begin(self, iteration: int) -> None:
+        """Hear which iteration comes next, before its span."""
 
     def wait_until(self, ns: int) -> None:
         """Return when the clock shows `ns`: asleep at first, then awake, for sleeping overshoots.

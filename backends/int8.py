@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from backends.graphs import Graph, attribute, bodies, given, make
+from backends.graphs import Graph, attribute, bodies, given, make, small_model
 
 VENDOR = "com.microsoft"
 FEW = 16
@@ -25,7 +25,6 @@ FEW_ROWS = 4
 """Up to so many rows a product is bound by reading its weights, and `_blocked` reads quickest."""
 BLOCK, LEAST_BLOCK = 256, 16
 """Weights of one input that share a scale in `_blocked`: a power of two."""
-OPSET, IR_VERSION = 11, 6
 IN_INT8 = 4
 """The accuracy level at which `MatMulNBits` quantises activations too."""
 
@@ -110,22 +109,15 @@ def asks_how_blocks_multiply() -> bytes:
     all of them share a scale, of which a one is an eighth.
     """
     import numpy as np
-    from onnx import TensorProto, helper
 
     weight = np.ones((BLOCK, 1), np.float32)
     weight[0] = 0.0
-    empty = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "blocks",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, BLOCK])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],
-    )
-    graph = Graph(empty)
-    graph.replace(graph.nodes, [_blocked(graph, graph.nodes[0], weight, None)])
-    graph.finish()
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(VENDOR, 1)]
-    made = helper.make_model(graph.proto, opset_imports=opsets, ir_version=IR_VERSION)
-    return bytes(made.SerializeToString())
+    product = make("MatMul", ["x", "w"], ["y"])
+
+    def blocked(graph: Graph) -> None:
+        graph.replace([product], [_blocked(graph, product, weight, None)])
+
+    return small_model([product], {"x": [1, BLOCK]}, {"y": [1, 1]}, blocked, VENDOR)
 
 
 def lstms(graph: Graph) -> int:
