@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 COMMAND = "python -m harness roofline"
 WORD_BYTES = 8
 READS_BYTES = 1 << 28
-"""What one iteration reads at least, so that it takes some milliseconds."""
+"""What each thread reads at least in one go: milliseconds, of which waking it is no part."""
 BEYOND = 8
 """Memory is read over so many times the last cache."""
 LEAST_MEMORY_BYTES = 1 << 28
@@ -81,9 +81,20 @@ class Level:
     """What is read over and over."""
 
     @property
+    def stage(self) -> str:
+        """What the reading pipeline calls it: `l2_1`."""
+        return f"{self.level.partition(',')[0].lower()}_{self.threads}"
+
+    @property
     def passes(self) -> int:
         """How often one iteration goes through it."""
-        return max(1, READS_BYTES // self.size_bytes)
+        return max(1, READS_BYTES * self.threads // self.size_bytes)
+
+    @property
+    def amount(self) -> float:
+        """Bytes that all the passes of one iteration read."""
+        each = self.size_bytes // self.threads // WORD_BYTES * WORD_BYTES
+        return each * self.threads * self.passes
 
 
 def levels(caches: Mapping[str, str], cpus: int) -> list[Level]:
@@ -125,16 +136,8 @@ class Yardstick:
 
     name: str
     point: PlannedPoint
-    level: Level | None
-    """Of reading; None: a product."""
-
-    @property
-    def amount(self) -> float:
-        """Bytes, or MACs, of one pass."""
-        if self.level is None:
-            return yardsticks.PRODUCT_MACS
-        each = self.level.size_bytes // self.level.threads // WORD_BYTES * WORD_BYTES
-        return each * self.level.threads * self.level.passes
+    levels: tuple[Level, ...] = ()
+    """Of reading; none: a product."""
 
 
 def _point(
@@ -172,18 +175,20 @@ def _point(
     )
 
 
-def _readings(form: Form, places: Sequence[Level]) -> list[Yardstick]:
-    found = []
-    for one in places:
-        backend = {
-            "name": yardsticks.READING,
-            "bytes": one.size_bytes,
-            "threads": one.threads,
-            "passes": one.passes,
-        }
-        point = _point(form, yardsticks.reading(), yardsticks.READING_MODELS, backend)
-        found.append(Yardstick(one.level, point, one))
-    return found
+def _reading(form: Form, places: Sequence[Level]) -> Yardstick:
+    """Return one point that reads every place, so that a process starts once for all of them.
+
+    The larger come first: each then leaves in the caches what the next one reads.
+    """
+    ordered = sorted(places, key=lambda one: (one.threads, -one.size_bytes))
+    reads = {
+        one.stage: {"bytes": one.size_bytes, "threads": one.threads, "passes": one.passes}
+        for one in ordered
+    }
+    backend = {"name": yardsticks.READING}
+    models = yardsticks.reading_models(reads)
+    point = _point(form, yardsticks.reading(reads), models, backend)
+    return Yardstick(yardsticks.READING, point, tuple(places))
 
 
 def _probe(name: str) -> Mapping[str, Any]:
@@ -217,7 +222,7 @@ def _products(form: Form, path: Path) -> tuple[list[Yardstick], list[dict[str, A
                 skipped.append({"backend": name, "quant": quant, "reason": reason})
                 continue
             point = _point(form, yardsticks.product(), models, {"name": name}, Quant(quant))
-            found.append(Yardstick(f"{name} {quant}", point, None))
+            found.append(Yardstick(f"{name} {quant}", point))
     return found, skipped
 
 
@@ -241,9 +246,9 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
     yardsticks.write_product(file)
     caches = environment.collect()["cpu"]["caches"]
     cpus = int(_probe(yardsticks.READING)["device"]["facts"]["cpus"])
-    readings = _readings(form, levels({} if "reason" in caches else caches, cpus))
+    reading = _reading(form, levels({} if "reason" in caches else caches, cpus))
     products, skipped = _products(form, file)
-    wanted = [*readings, *products]
+    wanted = [reading, *products]
     documents: dict[str, list[Mapping[str, Any]]] = {one.name: [] for one in wanted}
     total, done = len(wanted) * form.processes, 0
     for turn in range(form.processes):
@@ -259,7 +264,7 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
                     [one.point], folder / f"{turn + 1}-{place + 1:02d}", COMMAND
                 )
             except WorkerError as error:
-                if one.level is not None:
+                if one.levels:
                     raise
                 name, quant = one.name.split()
                 skipped.append({"backend": name, "quant": quant, "reason": str(error)})
@@ -273,8 +278,8 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
         "host": fitness.host(),
         "kernel": environment.identity()["kernel"],
         "cpus": cpus,
-        "reading": [_read(one, documents[one.name]) for one in readings],
-        "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.level],
+        "reading": [_read(one, documents[reading.name]) for one in reading.levels],
+        "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.levels],
         "skipped": skipped,
     }
 
@@ -303,14 +308,14 @@ def _samples(documents: Sequence[Mapping[str, Any]], stage: str) -> list[Any]:
     return [one for document in documents for one in Series(document).seconds(f"{stage}_execute")]
 
 
-def _read(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    rate = fastest(_samples(documents, yardsticks.READING), one.amount)
-    return {**asdict(one.level), "bytes_per_s": rate.pop("rate"), **rate} if one.level else {}
+def _read(one: Level, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rate = fastest(_samples(documents, one.stage), one.amount)
+    return {**asdict(one), "bytes_per_s": rate.pop("rate"), **rate}
 
 
 def _multiplied(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     effective = documents[0]["settings"]["effective"][yardsticks.PRODUCT]
-    rate = fastest(_samples(documents, yardsticks.PRODUCT), one.amount)
+    rate = fastest(_samples(documents, yardsticks.PRODUCT), yardsticks.PRODUCT_MACS)
     backend, quant = one.name.split()
     return {
         "backend": backend,

@@ -31,7 +31,11 @@ def test_every_level_is_read_by_one_thread_and_by_all() -> None:
         ("L3, 2 threads", 32 * MIB, 16 * MIB),
         ("memory, 2 threads", None, 256 * MIB),
     ]
-    assert all(one.passes * one.size_bytes >= 256 * MIB for one in found)
+    assert all(one.passes * one.size_bytes >= 256 * MIB * one.threads for one in found)
+    assert [one.stage for one in found] == [
+        "l2_1", "l3_1", "memory_1", "l2_2", "l3_2", "memory_2",
+    ]  # fmt: skip
+    assert found[3].amount == 512 * MIB
 
 
 def test_a_machine_of_one_core_without_known_caches_still_has_memory() -> None:
