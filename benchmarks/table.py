@@ -198,12 +198,15 @@ def document(run: Mapping[str, Any]) -> Iterator[str]:
     for reason in _unsure(groups):
         yield ""
         yield f"Not verified: {reason}."
-    if run["absent"]:
-        yield ""
-        yield from _markdown(
-            ["cannot run here", "why"], ([one["name"], one["reason"]] for one in run["absent"])
-        )
+    yield from absent([(one["name"], one["reason"]) for one in run["absent"]])
     yield from published(run)
+
+
+def absent(reasons: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a table of what cannot run here, and why; nothing where all can."""
+    if reasons:
+        yield ""
+        yield from _markdown(["cannot run here", "why"], map(list, reasons))
 
 
 def _unsure(groups: Sequence[Group]) -> Iterator[str]:

@@ -8,7 +8,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backends import counters
+from backends import counters, registry
+from backends.base import UsageError, check_options
 from benchmarks import table, turns, works
 from benchmarks.contestants import BACKEND_ENGINE, FLOAT32, REFERENCE, Contestant
 from benchmarks.files import Files
@@ -49,6 +50,15 @@ def neighbours(count: int) -> Iterator[None]:
             one.wait()
 
 
+def refused(setting: str) -> str | None:
+    """Return why the backend does not take a setting, None where it does."""
+    try:
+        check_options(registry.find(REFERENCE).options, dict(SETTINGS[setting]), REFERENCE)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
 def groups(setup: Setup, folder: Path, count: int | None) -> Iterator[dict[str, Any]]:
     """Yield the decoder step of each form and batch, everybody under every setting.
 
@@ -64,13 +74,14 @@ def groups(setup: Setup, folder: Path, count: int | None) -> Iterator[dict[str, 
         for rows in BATCHES
         for beside in dict.fromkeys((0, 1, counters.cpus()))
     ]
+    able = [setting for setting in SETTINGS if refused(setting) is None]
     progress = Progress([work.name] * len(pieces))
     files = Files(setup, folder, [work.name], progress.notify)
     for name, rows, beside in pieces:
         said = f"beside {beside} busy process{'es' * (beside > 1)}" if beside else "alone"
         label = f"{works.label(work.name, setup)}, {name}, {said}"
         progress.begin(f"{label}, batch {rows}", count or work.turns)
-        seats = [_seat(setting, QUANTS[name], rows, files) for setting in SETTINGS]
+        seats = [_seat(setting, QUANTS[name], rows, files) for setting in able]
         with neighbours(beside):
             turns.take(seats, work, count or work.turns, progress.say)
         progress.end()
@@ -92,3 +103,5 @@ def _seat(setting: str, quant: str, rows: int, files: Files) -> Seat:
 def lines(setup: Setup, folder: Path, count: int | None) -> Iterator[str]:
     """Yield the lines of the table; see `groups`."""
     yield from table.lines(list(groups(setup, folder, count)), None)
+    reasons = {setting: refused(setting) for setting in SETTINGS}
+    yield from table.absent([(name, reason) for name, reason in reasons.items() if reason])
