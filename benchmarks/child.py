@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from benchmarks.engines import Engine, Task
 
+PATIENCE_S = 1800.0
+"""So long an answer may take: a whole model compiled, or run, on a busy machine."""
 END_S = 20.0
 """So long a process that was told to end may take."""
 
@@ -155,6 +157,8 @@ class Child:
     def _ask(self, verb: str, argument: Any) -> Any:
         try:
             self._pipe.send((verb, argument))
+            if not self._pipe.poll(PATIENCE_S):
+                raise ChildError(f"no answer to {verb} within {PATIENCE_S:.0f} s")
             fine, value = self._pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(END_S)

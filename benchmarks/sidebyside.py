@@ -117,6 +117,8 @@ def _group(
         "unit": work.unit,
         "items": works.items(work.name, setup, rows),
         "base": BASE,
+        "block": work.block,
+        "warm": work.warm,
         "counts": limits.counted(work.name, setup, rows, files.models(BASE)),
         "contestants": [one.as_dict() for one in seats],
     }

@@ -29,11 +29,14 @@ COLUMNS = (
     "times faster than {base} (95 %)", "times less CPU (95 %)", "share of its limit", "off by",
     "turns",
 )  # fmt: skip
+BLOCKS = (
+    "A turn of the decoder step is {block} steps in a row after {warm} that do not count, as a "
+    "decoder runs them. "
+)
 LEGEND = (
     "Every contestant runs in a process of its own; one turn runs each once, in rotated order, and "
-    "ratios are taken within a turn: median over turns, distribution-free 95 % interval. A turn of "
-    "the decoder step is {block} steps in a row after {warm} that do not count, as a decoder runs "
-    "them. `runs as` is read back from the runtime. The limit is the later of moving weights, "
+    "ratios are taken within a turn: median over turns, distribution-free 95 % interval. {blocks}"
+    "`runs as` is read back from the runtime. The limit is the later of moving weights, "
     "inputs and outputs and of doing the products, at the most this machine was measured to do "
     "({which}). `off by`, for the same inputs, dropout masks and noise, from the contract's files "
     "in float32 on onnxruntime: of a step the relative RMS difference of the output where it is "
@@ -190,8 +193,8 @@ def document(run: Mapping[str, Any]) -> Iterator[str]:
     )
     yield machine.header(run["machine"], run["states"], list(runtimes))
     yield ""
-    step = works.WORKS[works.STEP]
-    yield LEGEND.format(block=step.block, warm=step.warm, which=limits["which"])
+    steps = [BLOCKS.format(**one) for one in groups if one["work"] == works.STEP]
+    yield LEGEND.format(blocks="".join(steps[:1]), which=limits["which"])
     yield ""
     if groups:
         yield from lines(groups, limits)

@@ -37,7 +37,8 @@ def seat(name: str, wall: list[float], **changes: Any) -> dict[str, Any]:
 def group(*seats: dict[str, Any], work: str = works.STEP, **changes: Any) -> dict[str, Any]:
     return {
         "work": work, "label": "decoder step", "rows": 4, "unit": "mel frames", "items": 4,
-        "base": "contract", "counts": COUNTS, "contestants": list(seats), **changes,
+        "base": "contract", "block": 50, "warm": 15,
+        "counts": COUNTS, "contestants": list(seats), **changes,
     }  # fmt: skip
 
 
@@ -157,6 +158,7 @@ def test_the_document_follows_from_the_file_alone(tmp_path: Path) -> None:
     assert "float32 (not verified)" in again
     assert "Not verified: the inside is hidden." in again
     assert "made up" in again
+    assert "50 steps in a row after 15" in again
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
