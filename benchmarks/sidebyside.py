@@ -52,6 +52,8 @@ def run(
 ) -> dict[str, Any]:
     """Run everybody; return what is kept, written to a file after each piece of work.
 
+    An interruption leaves what was finished in the file.
+
     Args:
         asked: what is run.
         found: who runs.
@@ -74,21 +76,31 @@ def run(
     }
     able = [one for one in found if one.reason is None]
     for work, rows in pieces:
-        count = asked.turns or work.turns
-        progress.begin(f"{work.name}, batch {rows}", count)
+        progress.begin(f"{work.name}, batch {rows}", asked.turns or work.turns)
         seats = [_seat(one, work, rows, files) for one in able]
-        judge = Judge(BASE, folder)
+        try:
+            _measure(seats, work, asked.turns or work.turns, progress, folder)
+        finally:
+            kept["groups"].append(_group(work, rows, seats, files, asked.setup))
+            kept["states"].append(machine.state())
+            if asked.out:
+                keep(kept, asked.out)
+        progress.end()
+    return kept
+
+
+def _measure(
+    seats: Sequence[Seat], work: Work, count: int, progress: Progress, folder: Path
+) -> None:
+    """Hold results against the reference's, then take turns; what is there stays when it ends."""
+    judge = Judge(BASE, folder)
+    try:
         progress.say("comparing results")
         judge.look_at_all(seats)
         judged = judge if work.name == works.WAVEGLOW else None
         turns.take(seats, work, count, progress.say, judged)
+    finally:
         judge.settle(seats)
-        kept["groups"].append(_group(work, rows, seats, files, asked.setup))
-        kept["states"].append(machine.state())
-        progress.end()
-        if asked.out:
-            keep(kept, asked.out)
-    return kept
 
 
 def _seat(one: Contestant, work: Work, rows: int, files: Files) -> Seat:

@@ -120,6 +120,8 @@ def take(
 ) -> None:
     """Run everybody so many turns; what cannot go on is left with its reason.
 
+    An interruption leaves the turns that were finished.
+
     Args:
         seats: gets the seconds.
         work: what is run.
@@ -128,10 +130,18 @@ def take(
         judge: looks at the results of what is timed.
     """
     memory = min(BUDGET_BYTES, psutil.virtual_memory().available / 2)
-    if work.alone or work.child_bytes * len(_able(seats)) > memory:
-        _one_by_one(seats, work, turns, said, judge)
-    else:
-        _together(seats, work, turns, said, judge)
+    alone = work.alone or work.child_bytes * len(_able(seats)) > memory
+    try:
+        (_one_by_one if alone else _together)(seats, work, turns, said, judge)
+    finally:
+        _even(seats)
+
+
+def _even(seats: Sequence[Seat]) -> None:
+    """Drop the turn that was not finished, where somebody interrupted it: a turn is everybody's."""
+    whole = min((len(one.wall_s) for one in _able(seats)), default=0)
+    for one in seats:
+        del one.wall_s[whole:], one.cpu_s[whole:]
 
 
 def _able(seats: Sequence[Seat]) -> list[Seat]:

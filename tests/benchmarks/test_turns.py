@@ -99,6 +99,19 @@ def test_another_is_first_in_each_turn() -> None:
     assert "".join(order) == "abcbcacab"
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_interruption_leaves_whole_turns(alone: bool) -> None:
+    seats = [seat(name) for name in ("a", "b")]
+
+    def said(phase: str, turn: int) -> None:
+        if (phase, turn) == ("a", 1):  # b comes first in the second turn, and has run
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        turns.take(seats, replace(WORK, alone=alone), 3, said)
+    assert [one.wall_s for one in seats] == [[WALL_S], [WALL_S]]
+
+
 def test_who_is_checked_apart_is_compared_with_the_reference(tmp_path: Path) -> None:
     seats = [seat("contract", checked=True), seat("off", checked=True, off=1.0), seat("unchecked")]
     seats.append(replace(seat("fails"), checked=task(after=1)))
