@@ -78,10 +78,12 @@ def run(
     for work, rows in pieces:
         progress.begin(f"{work.name}, batch {rows}", asked.turns or work.turns)
         seats = [_seat(one, work, rows, files) for one in able]
+        loaded = None
         try:
-            _measure(seats, work, asked.turns or work.turns, progress, folder)
+            loaded = _measure(seats, work, asked.turns or work.turns, progress, folder)
         finally:
-            kept["groups"].append(_group(work, rows, seats, files, asked.setup))
+            group = _group(work, rows, seats, files, asked.setup)
+            kept["groups"].append({**group, "loaded": loaded})
             kept["states"].append(machine.state())
             if asked.out:
                 keep(kept, asked.out)
@@ -91,14 +93,14 @@ def run(
 
 def _measure(
     seats: Sequence[Seat], work: Work, count: int, progress: Progress, folder: Path
-) -> None:
+) -> str:
     """Hold results against the reference's, then take turns; what is there stays when it ends."""
     judge = Judge(BASE, folder)
     try:
         progress.say("comparing results")
         judge.look_at_all(seats)
         judged = judge if work.name == works.WAVEGLOW else None
-        turns.take(seats, work, count, progress.say, judged)
+        return turns.take(seats, work, count, progress.say, judged)
     finally:
         judge.settle(seats)
 

@@ -117,7 +117,7 @@ class Judge:
 
 def take(
     seats: Sequence[Seat], work: Work, turns: int, said: Said, judge: Judge | None = None
-) -> None:
+) -> str:
     """Run everybody so many turns; what cannot go on is left with its reason.
 
     An interruption leaves the turns that were finished.
@@ -128,6 +128,9 @@ def take(
         turns: how many.
         said: told of the progress.
         judge: looks at the results of what is timed.
+
+    Returns:
+        How many contestants were loaded at a time, in words.
     """
     memory = min(BUDGET_BYTES, psutil.virtual_memory().available / 2)
     alone = work.alone or work.child_bytes * len(_able(seats)) > memory
@@ -135,6 +138,7 @@ def take(
         (_one_by_one if alone else _together)(seats, work, turns, said, judge)
     finally:
         _even(seats)
+    return "one at a time" if alone else "all at once"
 
 
 def _even(seats: Sequence[Seat]) -> None:

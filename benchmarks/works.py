@@ -68,8 +68,8 @@ class Work:
     """Runs in a row within a turn, timed together."""
     warm: int = 0
     """Runs before those, not timed: they bring back into caches what others drove out."""
-    child_bytes: float = 1.5e9
-    """What one loaded contestant takes at most."""
+    child_bytes: float = 0.6e9
+    """What one loaded contestant takes at most, with the full model."""
     alone: bool = False
     """Only one contestant is loaded at a time."""
 
@@ -78,7 +78,7 @@ WORKS: Mapping[str, Work] = {
     one.name: one
     for one in (
         Work(STEP, "mel frames", (1, 4, 8), turns=40, block=50, warm=15),
-        Work(TACOTRON2, "mel frames", (1, 4, 8), turns=12, child_bytes=1.8e9),
+        Work(TACOTRON2, "mel frames", (1, 4, 8), turns=12, child_bytes=0.9e9),
         Work(WAVEGLOW, "audio samples", (1,), turns=7, child_bytes=5e9, alone=True),
     )
 }

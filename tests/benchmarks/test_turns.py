@@ -74,7 +74,8 @@ def test_everybody_runs_once_a_turn_and_who_fails_drops_out(tmp_path: Path, alon
     seats = [seat("contract"), seat("other", off=0.1), seat("dies", after=2, dies=True)]
     seats += [seat("broken", broken=True), Seat("absent", None, "not here")]
     judge = Judge("contract", tmp_path)
-    turns.take(seats, replace(WORK, alone=alone), 3, nothing, judge)
+    how = turns.take(seats, replace(WORK, alone=alone), 3, nothing, judge)
+    assert how == ("one at a time" if alone else "all at once")
     judge.settle(seats)
     contract, other, dies, broken, absent = seats
     for one in (contract, other):
