@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import forms, models, overhead, pages, sharing, startup, threads
+from benchmarks import models, overhead, pages, sharing, sidebyside, startup, threads, works
+from harness.models.sizes import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ NAMES = (
     "models",
     "points",
     "pages",
-    "forms",
+    "sidebyside",
     "threads",
     "sharing",
 )
@@ -52,13 +53,12 @@ PAGES = (1, 100, 1_000)
 
 
 def main() -> None:
-    """Measure what was named; print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--sweep", type=Path, help="finished seed table to take the share from")
-    parser.add_argument("--work", nargs="*", help=f"of forms: {', '.join(forms.WORKS)}")
-    parser.add_argument("--turns", type=int, help="of forms: how often each runs")
+    """Measure what was named; print the tables."""
+    parser = _parser()
     chosen = parser.parse_args()
+    if chosen.again:
+        print("\n".join(sidebyside.again(chosen.again)))
+        return
     names = chosen.names or list(NAMES)
     unknown = [name for name in names if name not in NAMES]
     if unknown:
@@ -74,30 +74,42 @@ def main() -> None:
             print(f"\npoints: {cost:.2f} s of wall time per fake point of three processes")
         if "pages" in names:
             print("\n" + "\n".join(map(_page_line, _renderings(folder))))
-        if {"forms", "threads"} & set(names):
-            _side_by_side(folder / "forms", names, chosen.work, chosen.turns)
+        try:
+            _take_turns(names, chosen, folder)
+        except ValueError as error:
+            parser.error(str(error))
         if "sharing" in names:
             sweep = chosen.sweep or sharing.run_seed_table(folder / "outputs")
             _say_share(sharing.share(sweep))
 
 
-def _side_by_side(
-    folder: Path, names: list[str], works: list[str] | None, turns: int | None
-) -> None:
-    folders = forms.prepare(folder)
-    found = [forms.Form(name, place, {}) for name, place in folders.items()]
-    base = next(form for form in found if form.name == forms.BASE)
-    if "forms" in names:
-        print(f"\n{forms.HEADER}")
-        for name in works or forms.WORKS:
-            for row in forms.measure(found, name, turns, base=base):
-                print(row.line(), flush=True)
-        if "exporter" not in folders:
-            print("\nexporter: not measured, torch is not installed")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--sweep", type=Path, help="finished seed table to take the share from")
+    side = parser.add_argument_group("sidebyside", "and, where it makes sense, threads")
+    side.add_argument("--work", nargs="+", choices=works.WORKS, default=list(works.WORKS))
+    side.add_argument("--batch", nargs="+", type=int, help="of step and tacotron2 (1 4 8)")
+    side.add_argument("--only", nargs="+", metavar="NAME", help="who runs, by a part of the name")
+    side.add_argument("--turns", type=int, help="how often each runs")
+    side.add_argument("--frames", type=int, default=600, help="of waveglow (%(default)s)")
+    side.add_argument("--model", choices=BY_NAME, default="full", help="tiny tries the command")
+    side.add_argument("--out", type=Path, help="file for the table; raw seconds go beside it")
+    side.add_argument("--from", dest="again", type=Path, help="raw seconds to make the table from")
+    return parser
+
+
+def _take_turns(names: list[str], chosen: argparse.Namespace, folder: Path) -> None:
+    setup = works.Setup(chosen.model, frames=chosen.frames)
+    if "sidebyside" in names:
+        place = folder / "sidebyside"
+        place.mkdir()
+        asked = sidebyside.Asked(setup, chosen.work, chosen.batch, chosen.turns, chosen.out)
+        sidebyside.main(asked, chosen.only, place)
     if "threads" in names:
-        print(f"\n{forms.HEADER}")
-        for row in threads.rows(folders, ("fused", "int8"), turns):
-            print(row.line(), flush=True)
+        place = folder / "threads"
+        place.mkdir()
+        print("\n" + "\n".join(threads.lines(setup, place, chosen.turns)))
 
 
 def _renderings(folder: Path) -> Iterator[pages.Rendering]:

@@ -1,0 +1,119 @@
+"""What this machine allows at most for a piece of work: the harness's own bounds, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import works
+from harness import bounds, environment, fitness, peaks, roofline
+from harness.console import Console
+from harness.models import counts
+from harness.models.counts import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from benchmarks.works import Setup
+
+FRESH = timedelta(hours=1)
+"""A stored record younger than this is used."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least seconds of all stages of a piece of work, and what takes them in each."""
+
+    seconds: float
+    limits: Mapping[str, str]
+    """By stage: `memory` or `arithmetic`."""
+
+    def describe(self) -> str:
+        """Return what limits it, by stage where they differ."""
+        stages: dict[str, list[str]] = {}
+        for stage, limit in self.limits.items():
+            stages.setdefault(limit, []).append(stage)
+        if len(stages) == 1:
+            return next(iter(stages))
+        return "; ".join(f"{', '.join(names)}: {limit}" for limit, names in stages.items())
+
+
+def record() -> dict[str, Any]:
+    """Return the limits of this machine (`harness.peaks`), and `which` record they are from.
+
+    Raises:
+        WorkerError: they are measured, and reading does not run here.
+    """
+    found = fitness.stored(fitness.ROOFLINE)
+    if found and _fresh(found[-1]):
+        which = f"stored {found[-1]['started']} by python -m harness roofline"
+        return {**peaks.measured(found[-1]), "which": which}
+    folder = fitness.new_folder(fitness.ROOFLINE)
+    facts = roofline.run(roofline.FORMS["short"], folder, Console(), lambda: False)
+    fitness.keep(facts, folder, raw=False)
+    return {
+        **peaks.measured(facts),
+        "which": f"measured at the start of this run ({facts['started']})",
+    }
+
+
+def _fresh(facts: Mapping[str, Any]) -> bool:
+    age = datetime.now(UTC) - datetime.fromisoformat(facts["started"])
+    return age < FRESH and facts["kernel"] == environment.identity()["kernel"]
+
+
+def counted(
+    name: str, setup: Setup, rows: int, models: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the work of every stage of a piece of work, counted in the contract's files.
+
+    Raises:
+        CountError: a file cannot be counted.
+    """
+    sizes = {
+        "batch": rows,
+        "text": setup.text,
+        "frames": setup.frames if name == works.WAVEGLOW else setup.steps,
+    }
+    made = {}
+    for stage in works.pipeline(name, setup, given=False).stages:
+        model = models[stage.name]
+        found = counts.count(Path(model["path"]), stage, sizes, str(model["sha256"]))
+        made[stage.name] = {**found.as_dict(), "steps": setup.steps if stage.loop else 0}
+    return made
+
+
+def limit(
+    counted: Mapping[str, Mapping[str, Any]],
+    limits: Mapping[str, Any],
+    effective: Mapping[str, Mapping[str, Any]],
+) -> Limit | None:
+    """Return the limit of a piece of work; None where the precision of a stage is not known.
+
+    Args:
+        counted: as `counted` returned it.
+        limits: of the machine.
+        effective: the precision of every stage.
+    """
+    seconds, stages = 0.0, {}
+    for stage, one in counted.items():
+        found = bounds.bound(Counts.of(one), one["steps"], limits, effective.get(stage, {}))
+        if found is None:
+            return None
+        seconds += found.seconds
+        stages[stage] = found.limit
+    return Limit(seconds, stages)
+
+
+def by_precision(
+    counted: Mapping[str, Mapping[str, Any]], limits: Mapping[str, Any]
+) -> Iterator[tuple[str, Limit]]:
+    """Yield the limit in every precision whose products were measured, the widest first."""
+    known = [one for one in limits["operations_s"] if one in bounds.WIDTHS]
+    for precision in sorted(known, key=lambda one: -bounds.WIDTHS[one]):
+        everywhere = dict.fromkeys(("compute", "storage", "activations"), precision)
+        found = limit(counted, limits, dict.fromkeys(counted, everywhere))
+        if found is not None:
+            yield precision, found
