@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from backends import cache, counters, fusion, graphs, int8, onnxfile, readback
+from backends import cache, counters, forms, int8, onnxfile, readback
 from backends.base import (
     Artefact,
     Backend,
@@ -29,6 +29,7 @@ from backends.base import (
     UnsupportedError,
     UsageError,
 )
+from backends.forms import GRAPH, Form, Recipe, identity, written_by
 
 if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
@@ -43,10 +44,6 @@ ARTEFACT_FORMAT = 2
 
 INT8 = "qint8_mixed_float32"
 
-GRAPHS = ("fused", "contract")
-
-WRITERS = ("graphs", "fusion", "int8")
-
 LEVELS = ("disabled", "basic", "extended", "all")
 
 NUMPY_DTYPES = {"bool": "bool", "float": "float32", "double": "float64"}
@@ -58,30 +55,11 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _written_by() -> str:
-    """Return the hash of the code that writes forms: changed code never meets an old file."""
-    sources = (Path(graphs.__file__).with_name(f"{name}.py") for name in WRITERS)
-    return cache.key_of([source.read_text(encoding="utf-8") for source in sources])
-
-
-def _identity(stage: StagePlan) -> List[Any]:
-    return [stage.name, str(Path(stage.model["path"]).resolve()), stage.model.get("sha256")]
-
-
 Handle = Tuple[Any, Any]
 """A tensor of onnxruntime, and the numpy array whose memory it shares (None: its own).
 
 A plain tuple: a dozen are made in every iteration, inside the spans.
 """
-
-
-class Form(NamedTuple):
-    """The model file a stage runs from, and what writing it cost."""
-
-    path: str
-    rewritten: Dict[str, int]
-    """What was rewritten, and how often."""
-    spent_ns: int
 
 
 class Profiled(NamedTuple):
@@ -104,7 +82,7 @@ class OnnxRuntimeBackend(Backend):
         ),
         Option("inter_threads", 1, "threads across operators; 1: one after the other", least=1),
         Option("spinning", False, "idle threads spin: quicker alone, far slower on shared CPUs"),
-        Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS),
+        GRAPH,
         Option(
             "dynamic_blocks",
             0,
@@ -305,13 +283,12 @@ class OnnxRuntimeBackend(Backend):
             }
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
-            forms = {
-                stage.name: self._form(stage, quant, Path(cache_dir), folder)
-                for stage in plan.stages
+            written = {
+                stage.name: self._form(stage, quant, Path(cache_dir)) for stage in plan.stages
             }
-            found = self._profiled_pass(plan, quant, forms, folder)
+            found = self._profiled_pass(plan, quant, written, folder)
             for stage in plan.stages:
-                form, effective = forms[stage.name], found[stage.name][0]
+                form, effective = written[stage.name], found[stage.name][0]
                 artefact = {
                     "key": keys[stage.name],
                     "model": form.path,
@@ -327,61 +304,31 @@ class OnnxRuntimeBackend(Backend):
                 )
         return compiled
 
-    def _form(self, stage: StagePlan, quant: str, cache_dir: Path, folder: str) -> Form:
-        """Write the model file a stage runs from, or find it: options of the runtime leave it be.
-
-        Raises:
-            UnsupportedError: the onnx package, which rewrites models, is not installed.
-            BackendError: the file is no model.
-        """
-        source = stage.model["path"]
+    def _form(self, stage: StagePlan, quant: str, cache_dir: Path) -> Form:
+        """Write the model file a stage runs from, or find it."""
         if self.settings["graph"] == "contract":
-            return Form(source, {}, 0)
-        begin = time.perf_counter_ns()
-        kind = "int8" if quant == INT8 else "fused"
-        key = cache.key_of([_written_by(), _identity(stage), kind])[:16]
-        kept = cache_dir / f"{stage.name}-{kind}-{key}.onnx"
-        note = str(kept.with_suffix(".rewritten"))
-        counts = cache.read(note)
-        weights = kept.with_suffix(graphs.WEIGHTS)
-        if counts is None or not kept.exists() or not weights.exists():
-            made = Path(folder) / kept.name
-            rewritings = [fusion.fused, *([int8.quantised] if quant == INT8 else [])]
-            try:
-                counts = graphs.rewrite(source, str(made), rewritings)
-            except ImportError as error:
-                raise UnsupportedError(
-                    f"graph=fused needs the onnx package beside onnxruntime ({error}); install "
-                    "it, or set backend.graph=contract"
-                ) from error
-            except Exception as error:
-                raise BackendError(
-                    f"{stage.name}: {source} cannot be loaded: {_line(error)}"
-                ) from error
-            if made.with_suffix(graphs.WEIGHTS).exists():
-                made.with_suffix(graphs.WEIGHTS).replace(weights)
-            else:
-                weights.touch()  # a model without large weights
-            made.replace(kept)
-            cache.write(note, counts)
-        return Form(str(kept), counts, time.perf_counter_ns() - begin)
+            return Form(stage.model["path"], {}, 0)
+        recipe = forms.FUSED
+        if quant == INT8:
+            recipe = Recipe("int8", (*recipe.rewritings, int8.quantised))
+        return forms.kept(stage, recipe, cache_dir, self.name)
 
     def _key(self, stage: StagePlan, quant: str) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         facts = [
             ARTEFACT_FORMAT,
-            *_identity(stage),
+            *identity(stage),
             quant,
             self.settings,
             self._import().__version__,
             platform.machine(),
             counters.cpu_name(),
-            _written_by(),
+            written_by(),
         ]
         return cache.key_of(facts)
 
     def _profiled_pass(
-        self, plan: Plan, quant: str, forms: Dict[str, Form], folder: str
+        self, plan: Plan, quant: str, written: Dict[str, Form], folder: str
     ) -> Dict[str, Any]:
         """Run the pipeline once at its least sizes; return (effective, ns) of each stage."""
         from backends.executor import Executor
@@ -390,7 +337,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             begin = time.perf_counter_ns()
             prefix = str(Path(folder) / stage.name)
-            session = self._session(stage.name, forms[stage.name].path, 0, prefix)
+            session = self._session(stage.name, written[stage.name].path, 0, prefix)
             loaded = OnnxRuntimeStage(stage, session, {})
             if stage.model.get("unlimited"):
                 loaded = EndedStage(stage, session, self, readback.least_outputs(plan, stage))
@@ -405,7 +352,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             one = profiled[stage.name]
             begin = time.perf_counter_ns()
-            storage = onnxfile.storage(forms[stage.name].path)
+            storage = onnxfile.storage(written[stage.name].path)
             effective = readback.effective(quant, storage, one.stage.end_profiling())
             one.stage.close()
             reading = time.perf_counter_ns() - begin
