@@ -9,7 +9,7 @@ small and whose rounding is not.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from backends.graphs import Graph, attribute, bodies, given, make
 
@@ -20,7 +20,7 @@ LARGEST = 127
 LAST = 2**31 - 1
 
 
-def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
+def symmetric(weight: Any, axis: int) -> Tuple[Any, Any]:
     """Return int8 weights and the scale of each output; `axis` is the one summed over."""
     import numpy as np
 
@@ -29,7 +29,7 @@ def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
     return np.rint(weight / scale).astype(np.int8), scale.squeeze(axis)
 
 
-def _leaves(graph: Graph, name: str) -> bool:
+def leaves(graph: Graph, name: str) -> bool:
     """Return whether a tensor, or a piece it is cut into, is a result of the graph."""
     cut = graph.reader(name, "Split")
     return name in graph.outputs or (
@@ -37,22 +37,24 @@ def _leaves(graph: Graph, name: str) -> bool:
     )
 
 
+def products(graph: Graph) -> Iterator[Tuple[Any, Any, Any]]:
+    """Yield (node, weight (in, out), bias (out,) or None) of every product to be quantised."""
+    for one in graph.of("Gemm", "MatMul"):
+        weight, bias = graph.array(one.input[1], rank=2), graph.array(given(one, 2), rank=1)
+        plain = not attribute(one, "transA", 0) and attribute(one, "alpha", 1.0) == 1.0
+        known = weight is not None and (bias is not None or not given(one, 2))
+        if plain and known and not leaves(graph, one.output[0]):
+            yield one, weight.T if attribute(one, "transB", 0) else weight, bias
+
+
 def dense(graph: Graph) -> int:
     """Quantise products with constant matrices."""
     done = 0
-    for one in graph.of("Gemm", "MatMul"):
-        weight = graph.array(one.input[1], rank=2)
-        plain = not attribute(one, "transA", 0) and attribute(one, "alpha", 1.0) == 1.0
-        if weight is None or not plain or _leaves(graph, one.output[0]):
-            continue
-        weight = weight.T if attribute(one, "transB", 0) else weight
-        values, scale = _quantised(weight, 0)
+    for one, weight, bias in products(graph):
+        values, scale = symmetric(weight, 0)
         inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
-        bias = graph.array(given(one, 2), rank=1)
         if bias is not None:
             inputs += ["", graph.weight("bias", bias)]
-        elif given(one, 2):
-            continue
         made = make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
         graph.replace([one], [made])
         done += 1
@@ -68,7 +70,7 @@ def lstms(graph: Graph) -> int:
         w, r = (graph.array(one.input[i]) for i in (1, 2))
         if w is None or r is None:
             continue
-        parts = [_quantised(array.transpose(0, 2, 1), 1) for array in (w, r)]
+        parts = [symmetric(array.transpose(0, 2, 1), 1) for array in (w, r)]
         names = [graph.weight("int8", values) for values, _ in parts]
         facts = [
             graph.weight(stem, array)
@@ -120,7 +122,7 @@ def convolutions(graph: Graph) -> int:
     quantised: Dict[str, List[str]] = {}
     for one in graph.of("Conv"):
         shape = _Convolution(graph, one)
-        if shape.ok and not _leaves(graph, one.output[0]):
+        if shape.ok and not leaves(graph, one.output[0]):
             graph.replace([one], _product(graph, one, shape, quantised))
             done += 1
     return done
@@ -145,7 +147,7 @@ def _product(
         nodes += more
     matrix = np.moveaxis(conv.weight.reshape(*conv.weight.shape[:2], conv.width), 0, -1)
     matrix = matrix.transpose(1, 0, 2).reshape(-1, conv.weight.shape[0])  # (width * in, out)
-    weights, scales = _quantised(matrix, 0)
+    weights, scales = symmetric(matrix, 0)
     product = graph.name("product")
     inputs = [values, graph.weight("int8", weights), scale, graph.weight("scale", scales), zero]
     if conv.bias is not None:
