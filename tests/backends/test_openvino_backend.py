@@ -169,7 +169,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert error["kind"] == "failed"
     assert error["message"].startswith("encoder: ")
-    assert "cannot be read" in error["message"]
+    assert "cannot be loaded" in error["message"]
 
 
 def test_several_devices_are_refused() -> None:
