@@ -15,7 +15,7 @@ import functools
 import platform
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
 from backends import cache, counters, forms, lengths, qdq
 from backends.base import (
@@ -37,16 +37,21 @@ if TYPE_CHECKING:
 ARTEFACT_FORMAT = 2
 DEVICE = "CPU"
 SOURCE = "runtime model"
+ASKED = "runtime model; dense layers by whether one as wide rounds what it reads"
 EXACT, HALF, INT8 = "force_float32", "force_float16", "qint8_mixed_float32"
 GROUPS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
-GROUP = 256
-"""So many values of a row share a scale while a dense layer runs. Without the property weights are
-widened before each product; of 32 to 1024 this is the quickest, and all are as accurate."""
+EXTRA = {INT8: {GROUPS: qdq.GROUP}}
+"""Properties that make a mode: they are read back from what was compiled."""
+ROWS = 64
+"""Outputs of the dense layer that is asked."""
+SMALL = 1e-3
+"""Beside a one in the same group it rounds to zero in int8, where a step is 1/127."""
 HEAVY = frozenset(
     ("Convolution", "Deconvolution", "FullyConnected", "GroupConvolution", "MatMul", "RNNCell",
      "RNNSeq")
 )  # fmt: skip
 """Layer types of the CPU plugin that carry the arithmetic."""
+DENSE = "FullyConnected"
 LOOPS = frozenset(("Loop", "TensorIterator"))
 DTYPES = {
     "f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64", "i8": "int8",
@@ -75,10 +80,17 @@ def _numpy_name(element: str) -> str:
 
 
 class Precision:
-    """What the layers that carry the arithmetic compute in, by the runtime models of a stage."""
+    """What the layers that carry the arithmetic compute in, by the runtime models of a stage.
 
-    def __init__(self) -> None:
+    Args:
+        rounds: whether a dense layer with int8 weights quantises so many values that it reads.
+            The runtime model names what weights are kept in, and looks the same where not.
+    """
+
+    def __init__(self, rounds: Callable[[int], bool]) -> None:
+        self._rounds = rounds
         self.compute: Set[str] = set()
+        self.storage: Set[str] = set()
         self.made: Set[str] = set()
         self.operators: Dict[str, Dict[str, int]] = {}
 
@@ -89,9 +101,12 @@ class Precision:
             kind = facts["layerType"].astype(str)
             if kind not in HEAVY:
                 continue
-            dtype = _numpy_name(facts["runtimePrecision"].astype(str))
+            kept = dtype = _numpy_name(facts["runtimePrecision"].astype(str))
+            if kind == DENSE and dtype == "int8" and not self._rounds(_width(node)):
+                dtype = _numpy_name(node.input(0).get_element_type().get_type_name())
             dtype = PRODUCTS.get(dtype, dtype)
             self.compute.add(dtype)
+            self.storage.add(PRODUCTS.get(kept, kept))
             self.made.update(
                 _numpy_name(one) for one in facts["outputPrecisions"].astype(str).split(",")
             )
@@ -101,6 +116,7 @@ class Precision:
     def add(self, kept: Dict[str, Any]) -> None:
         """Add what another one kept."""
         self.compute.update(kept["compute"])
+        self.storage.update(kept["storage"])
         self.made.update(kept["made"])
         for kind, counts in kept["operators"].items():
             own = self.operators.setdefault(kind, {})
@@ -111,9 +127,16 @@ class Precision:
         """Return it as JSON has it."""
         return {
             "compute": sorted(self.compute),
+            "storage": sorted(self.storage),
             "made": sorted(self.made),
             "operators": self.operators,
         }
+
+
+def _width(node: Any) -> int:
+    """Return how many values a dense layer of a runtime model sums over."""
+    width: int = node.input(1).get_partial_shape()[-1].get_length()
+    return width
 
 
 def _loops(model: Any) -> Iterator[Any]:
@@ -234,13 +257,13 @@ class OpenVinoBackend(Backend):
 
     def _config(self, quant: str) -> Dict[str, Any]:
         hint = self._half() if quant == HALF else "f32"
-        config = {
+        return {
+            **EXTRA.get(quant, {}),
             "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": self.settings["threads"],
             "NUM_STREAMS": "1",
             "ENABLE_CPU_PINNING": self.settings["pinning"],
         }
-        return dict(config, **{GROUPS: GROUP}) if quant == INT8 else config
 
     def _read(self, stage: str, path: str, seed: int) -> Any:
         """Return the model with its random operators seeded: (seed, place in the model)."""
@@ -264,9 +287,27 @@ class OpenVinoBackend(Backend):
             compiled = self._core.compile_model(model, DEVICE, self._config(quant))
         except Exception as error:
             raise BackendError(f"{stage}: cannot be compiled: {_line(error)}") from error
-        if quant == INT8 and compiled.get_property(GROUPS) != GROUP:
-            raise BackendError(f"{stage}: OpenVINO does not take {GROUPS}={GROUP}")
+        for name, value in EXTRA.get(quant, {}).items():
+            if compiled.get_property(name) != value:
+                raise BackendError(f"{stage}: OpenVINO does not take {name}={value}")
         return compiled
+
+    def _asking(self, quant: str) -> Callable[[int], bool]:
+        """Return what tells whether dense layers of a width quantise what they read."""
+        import numpy as np
+
+        def rounds(width: int) -> bool:
+            ops = self._vendor.opset13
+            x = ops.parameter([-1, width], np.float32)
+            picked = ops.constant(np.eye(ROWS, width, 1, np.int8))
+            weights = ops.multiply(ops.convert(picked, np.float32), np.ones((ROWS, 1), np.float32))
+            model = self._vendor.Model([ops.matmul(x, weights, False, True)], [x], "asked")
+            values = np.zeros((1, width), np.float32)
+            values[0, :2] = 1.0, SMALL
+            found = self._built("asked", model, quant).create_infer_request().infer([values])
+            return float(next(iter(found.values()))[0, 0]) == 0.0
+
+        return functools.lru_cache(None)(rounds)
 
     def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
         """Compile each stage, or find in the cache that it was done.
@@ -290,7 +331,7 @@ class OpenVinoBackend(Backend):
             form = self._form(stage, cache_dir, known)
             model = self._read(stage.name, form.path, 0)
             self._built(stage.name, model, quant)
-            inside = Precision()
+            inside = Precision(self._asking(quant))
             bodies = list(_loops(model))
             for body in bodies:
                 inside.see(self._built(stage.name, body, quant).get_runtime_model())
@@ -354,7 +395,8 @@ class OpenVinoBackend(Backend):
             )
         model = self._read(stage.name, found["model"], seed)
         compiled = self._built(stage.name, model, quant)
-        return OpenVinoStage(stage, compiled, _effective(quant, found, compiled))
+        effective = _effective(quant, found, compiled, self._asking(quant))
+        return OpenVinoStage(stage, compiled, effective)
 
     def from_host(self, array: Any) -> Any:
         """Return the array itself; a cut array is made contiguous first."""
@@ -365,9 +407,11 @@ class OpenVinoBackend(Backend):
         self._core = self._vendor = None
 
 
-def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str, Any]:
+def _effective(
+    quant: str, artefact: Dict[str, Any], compiled: Any, rounds: Callable[[int], bool]
+) -> Dict[str, Any]:
     """Return what a stage runs as: its own runtime model, and its loops' bodies."""
-    seen = Precision()
+    seen = Precision(rounds)
     seen.see(compiled.get_runtime_model())
     inside = artefact["inside"]
     if inside is not None:
@@ -382,11 +426,11 @@ def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str,
         "requested": quant,
         "compute": compute,
         # Kernels read weights packed for them while compiling, not those of the file.
-        "storage": compute,
+        "storage": "+".join(sorted(seen.storage)) or "unknown",
         "activations": "+".join(sorted(seen.made)) or "unknown",
         "device": "cpu",
         "provider": DEVICE,
-        "source": SOURCE,
+        "source": ASKED if "int8" in seen.operators.get(DENSE, {}) else SOURCE,
         "operators": seen.operators,
         "verified": reason is None,
         "reason": reason,

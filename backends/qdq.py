@@ -1,7 +1,8 @@
 """Gives a fused model int8 weights in ONNX's own operators, from which OpenVINO makes int8 kernels.
 
 A dense layer's weights become Cast, Mul: the CPU plugin keeps them int8 and quantises activations
-while the model runs, by groups of each row. Its convolutions run in int8 only between ranges known
+while the model runs, by groups of each row; a layer narrower than a group it would compute in
+float32, from weights widened each time. Its convolutions run in int8 only between ranges known
 beforehand: QuantizeLinear, DequantizeLinear before them. Those ranges are what the float32 model
 showed (`watched`). What stays float32 is what `int8` leaves so, and whole LSTMs: the plugin has no
 int8 kernel for them.
@@ -16,6 +17,8 @@ from backends.graphs import Graph, attribute, bodies, make
 
 FLOAT = 1
 """ONNX's number of float32."""
+GROUP = 256
+"""So many values of a row share a scale: of 32 to 1024 the quickest, and all are about as exact."""
 LEAST, LARGEST = "/least", "/largest"
 """Added to a tensor's name: the results that hold its range."""
 STEPS = 255
@@ -57,9 +60,10 @@ def _widened(graph: Graph, values: Any, scale: Any) -> Tuple[str, List[Any]]:
 
 
 def _dense(graph: Graph) -> int:
-    """Keep the weights of products in int8."""
+    """Keep the weights of products over a group or more in int8."""
     done = 0
-    for one, weight, bias in int8.products(graph):
+    wide = (one for one in int8.products(graph) if len(one[1]) >= GROUP)
+    for one, weight, bias in wide:
         name, nodes = _widened(graph, *int8.symmetric(weight, 0))
         product = one.output[0] if bias is None else graph.name("product")
         nodes.append(make("MatMul", [one.input[0], name], product))

@@ -1,8 +1,8 @@
 """The ranges a float32 pipeline shows on calibration inputs, for a form that rounds between them.
 
 A model that watches returns, after its own results, the least and the largest value of tensors
-inside it (`qdq.watched`). The least and largest of all passes count: whatever lies outside of them
-later is cut off, and the accuracy gate sees what that costs.
+inside it (`qdq.watched`). Whatever lies outside of them later is cut off, and the accuracy gate
+sees what that costs.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ class Watching(CompiledStage):
         self.seen: Ranges = {}
 
     def run(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """Run the stage; widen the ranges by what this pass showed."""
+        """Run the stage; keep the ranges of this pass."""
         made = self._stage.run(tensors)
         ends = [float(one) for one in made[self._outputs :]]
-        for name, least, largest in zip(self._tensors, ends[::2], ends[1::2]):
-            before = self.seen.get(name, [least, largest])
-            self.seen[name] = [min(before[0], least), max(before[1], largest)]
+        self.seen = {
+            name: [least, largest]
+            for name, least, largest in zip(self._tensors, ends[::2], ends[1::2])
+        }
         return made[: self._outputs]
 
     def input_dtype(self, name: str) -> Optional[str]:
@@ -59,6 +60,9 @@ class Watching(CompiledStage):
 
 class Calibration:
     """The ranges of a pipeline on the backend's calibration inputs, measured once for the cache.
+
+    The first inputs alone, of the typical length: the vocoder has seen tens of thousands of places
+    by then, and the largest length would take it minutes on a CPU.
 
     Args:
         backend: runs it.
@@ -78,7 +82,7 @@ class Calibration:
         self._plan = plan
         self._cache_dir = cache_dir
         self._load = load
-        self._inputs = backend.calibration or []
+        self._inputs = next(iter(backend.calibration or []), None)
         stages = [forms.identity(stage) for stage in plan.stages]
         self.key = cache.key_of([backend.name, forms.written_by(), stages, self._inputs])
         """Tells these ranges from others; no option of the runtime changes them."""
@@ -123,15 +127,13 @@ class Calibration:
         )
 
     def _run(self, stages: Dict[str, Watching]) -> None:
-        if not self._inputs:
+        if self._inputs is None:
             raise UnsupportedError(
                 "int8 convolutions need inputs of the pipeline to calibrate on; none were given"
             )
         runner = Executor(self._plan, dict(stages), self._backend, 0, 0)
         try:
-            for one in self._inputs:
-                runner.set_inputs(one)
-                runner.once()
-                runner.release()
+            runner.set_inputs(self._inputs)
+            runner.once()
         finally:
             runner.close()
