@@ -39,14 +39,12 @@ def _kernels(graph: Graph) -> Iterator[Tuple[Any, Any]]:
 
 def watched(model: Any) -> Dict[str, int]:
     """Let a fused model also return the range of what each convolution reads."""
-    from onnx import helper
-
-    graph = model.graph
-    names = list(dict.fromkeys(one.input[0] for one, _ in _kernels(Graph(graph))))
+    graph = Graph(model.graph)
+    names = list(dict.fromkeys(one.input[0] for one, _ in _kernels(graph)))
     for name in names:
         for kind, suffix in (("ReduceMin", LEAST), ("ReduceMax", LARGEST)):
-            graph.node.append(make(kind, [name], name + suffix, keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(name + suffix, FLOAT, []))
+            graph.returns(make(kind, [name], name + suffix, keepdims=0))
+    graph.finish()
     return {"watched": len(names)}
 
 
