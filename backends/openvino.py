@@ -44,8 +44,8 @@ EXTRA = {INT8: {GROUPS: qdq.GROUP}}
 """Properties that make a mode: they are read back from what was compiled."""
 ROWS = 64
 """Outputs of the dense layer that is asked."""
-SMALL = 1e-3
-"""Beside a one in the same group it rounds to zero in int8, where a step is 1/127."""
+BESIDE = (1.0, 1e-3)
+"""What that layer reads; it returns the second, which int8, in steps of 1/127, rounds to zero."""
 HEAVY = frozenset(
     ("Convolution", "Deconvolution", "FullyConnected", "GroupConvolution", "MatMul", "RNNCell",
      "RNNSeq")
@@ -297,13 +297,15 @@ class OpenVinoBackend(Backend):
         import numpy as np
 
         def rounds(width: int) -> bool:
+            if width < len(BESIDE):
+                return False
             ops = self._vendor.opset13
             x = ops.parameter([-1, width], np.float32)
             picked = ops.constant(np.eye(ROWS, width, 1, np.int8))
             weights = ops.multiply(ops.convert(picked, np.float32), np.ones((ROWS, 1), np.float32))
             model = self._vendor.Model([ops.matmul(x, weights, False, True)], [x], "asked")
             values = np.zeros((1, width), np.float32)
-            values[0, :2] = 1.0, SMALL
+            values[0, : len(BESIDE)] = BESIDE
             found = self._built("asked", model, quant).create_infer_request().infer([values])
             return float(next(iter(found.values()))[0, 0]) == 0.0
 
@@ -319,7 +321,7 @@ class OpenVinoBackend(Backend):
         return {stage.name: self._artefact(stage, quant, cache_dir, known) for stage in plan.stages}
 
     def _artefact(
-        self, stage: StagePlan, quant: str, cache_dir: str, known: Optional[Calibration] = None
+        self, stage: StagePlan, quant: str, cache_dir: str, known: Optional[Calibration]
     ) -> Artefact:
         begin = time.perf_counter_ns()
         samples = known.key if known else None

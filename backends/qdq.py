@@ -18,7 +18,7 @@ from backends.graphs import Graph, attribute, bodies, make
 FLOAT = 1
 """ONNX's number of float32."""
 GROUP = 256
-"""So many values of a row share a scale: of 32 to 1024 the quickest, and all are about as exact."""
+"""So many values of a row share a scale: of 32 to 1024 none is quicker, all are about as exact."""
 LEAST, LARGEST = "/least", "/largest"
 """Added to a tensor's name: the results that hold its range."""
 STEPS = 255

@@ -198,6 +198,15 @@ def test_layers_that_are_not_quantised_as_they_run_are_told_apart(
 
 
 @pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+def test_a_layer_of_a_group_or_more_rounds_what_it_reads() -> None:
+    backend = OpenVinoBackend({"threads": 1}, "0")
+    backend.probe()
+    rounds = backend._asking(INT8)
+    widths = [1, 80, qdq.GROUP - 1, qdq.GROUP, qdq.GROUP + 44, 1792]
+    assert [rounds(width) for width in widths] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
 def test_a_property_that_is_not_taken_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
