@@ -1,4 +1,4 @@
-"""Rewrites a model into the form onnxruntime's CPU kernels execute best, equal in its results.
+"""Rewrites a model into the form CPU kernels execute best, equal in its results.
 
 Every rewriting looks for a shape of graph rather than for names, so that files of others profit
 too; where it does not find the shape, the graph stays as it is. What was found is counted.

@@ -117,6 +117,15 @@ class Graph:
         self.nodes = [*before, *new, *after]
         self._index()
 
+    def returns(self, node: Any) -> None:
+        """Add a node whose one output, a float32 number, is a further result of the graph."""
+        from onnx import TensorProto, helper
+
+        (name,) = node.output
+        self.nodes.append(node)
+        self.proto.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+        self._index()
+
     def before_host(self, nodes: Sequence[Any]) -> None:
         """Put nodes into the graph around this body, before the node that holds it."""
         outer = self.outer

@@ -10,7 +10,8 @@ is not.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from backends.graphs import Graph, attribute, bodies, given, make, small_model
 
@@ -29,7 +30,7 @@ IN_INT8 = 4
 """The accuracy level at which `MatMulNBits` quantises activations too."""
 
 
-def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
+def symmetric(weight: Any, axis: int) -> Tuple[Any, Any]:
     """Return int8 weights and the scale of each output; `axis` is the one summed over."""
     import numpy as np
 
@@ -38,7 +39,7 @@ def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
     return np.rint(weight / scale).astype(np.int8), scale.squeeze(axis)
 
 
-def _leaves(graph: Graph, name: str) -> bool:
+def leaves(graph: Graph, name: str) -> bool:
     """Return whether a tensor, or a piece it is cut into, is a result of the graph."""
     cut = graph.reader(name, "Split")
     return name in graph.outputs or (
@@ -46,24 +47,20 @@ def _leaves(graph: Graph, name: str) -> bool:
     )
 
 
-def dense(graph: Graph, rows: Optional[int] = None) -> int:
-    """Quantise products with constant matrices.
-
-    Args:
-        graph: changed in place.
-        rows: of the batch; a Loop's body multiplies so many. None: any number.
-    """
-    done = 0
+def products(graph: Graph) -> Iterator[Tuple[Any, Any, Any]]:
+    """Yield (node, weight (in, out), bias (out,) or None) of every product to be quantised."""
     for one in graph.of("Gemm", "MatMul"):
-        weight = graph.array(one.input[1], rank=2)
+        weight, bias = graph.array(one.input[1], rank=2), graph.array(given(one, 2), rank=1)
         plain = not attribute(one, "transA", 0) and attribute(one, "alpha", 1.0) == 1.0
-        if weight is None or not plain or _leaves(graph, one.output[0]):
-            continue
-        weight = weight.T if attribute(one, "transB", 0) else weight
-        bias = graph.array(given(one, 2), rank=1)
-        if bias is None and given(one, 2):
-            continue
-        few = graph.outer is not None and rows is not None and rows <= FEW_ROWS
+        known = weight is not None and (bias is not None or not given(one, 2))
+        if plain and known and not leaves(graph, one.output[0]):
+            yield one, weight.T if attribute(one, "transB", 0) else weight, bias
+
+
+def dense(graph: Graph, *, few: bool = False) -> int:
+    """Quantise products with constant matrices; `few`: for `FEW_ROWS` rows at most."""
+    done = 0
+    for one, weight, bias in products(graph):
         making = _blocked if few and _block(weight) >= LEAST_BLOCK else _dynamic
         graph.replace([one], [making(graph, one, weight, bias)])
         done += 1
@@ -72,7 +69,7 @@ def dense(graph: Graph, rows: Optional[int] = None) -> int:
 
 def _dynamic(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
     """Return a product whose activations get one scale for the whole tensor."""
-    values, scale = _quantised(weight, 0)
+    values, scale = symmetric(weight, 0)
     inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
     if bias is not None:
         inputs += ["", graph.weight("bias", bias)]
@@ -91,7 +88,7 @@ def _blocked(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
 
     inputs, outputs = weight.shape
     size = _block(weight)
-    values, scale = _quantised(weight.T.reshape(outputs, inputs // size, size), 2)
+    values, scale = symmetric(weight.T.reshape(outputs, inputs // size, size), 2)
     unsigned = (values.astype(np.int16) + MIDDLE).astype(np.uint8)
     given_ = [one.input[0], graph.weight("uint8", unsigned), graph.weight("scale", scale)]
     if bias is not None:
@@ -129,7 +126,7 @@ def lstms(graph: Graph) -> int:
         w, r = (graph.array(one.input[i]) for i in (1, 2))
         if w is None or r is None:
             continue
-        parts = [_quantised(array.transpose(0, 2, 1), 1) for array in (w, r)]
+        parts = [symmetric(array.transpose(0, 2, 1), 1) for array in (w, r)]
         names = [graph.weight("int8", values) for values, _ in parts]
         facts = [
             graph.weight(stem, array)
@@ -181,7 +178,7 @@ def convolutions(graph: Graph) -> int:
     quantised: Dict[str, List[str]] = {}
     for one in graph.of("Conv"):
         shape = _Convolution(graph, one)
-        if shape.ok and not _leaves(graph, one.output[0]):
+        if shape.ok and not leaves(graph, one.output[0]):
             graph.replace([one], _product(graph, one, shape, quantised))
             done += 1
     return done
@@ -206,7 +203,7 @@ def _product(
         nodes += more
     matrix = np.moveaxis(conv.weight.reshape(*conv.weight.shape[:2], conv.width), 0, -1)
     matrix = matrix.transpose(1, 0, 2).reshape(-1, conv.weight.shape[0])  # (width * in, out)
-    weights, scales = _quantised(matrix, 0)
+    weights, scales = symmetric(matrix, 0)
     product = graph.name("product")
     inputs = [values, graph.weight("int8", weights), scale, graph.weight("scale", scales), zero]
     if conv.bias is not None:
@@ -238,15 +235,15 @@ def _windows(graph: Graph, conv: _Convolution, values: str, zero: str) -> Tuple[
     return windows, [*nodes, make("Concat", pieces, windows, axis=-1)]
 
 
-def quantised(model: Any, rows: Optional[int] = None) -> Dict[str, int]:
+def quantised(model: Any, *, few: bool = False) -> Dict[str, int]:
     """Quantise a fused model in place; return how many of each kind were.
 
     Args:
         model: an onnx.ModelProto.
-        rows: of the batches it will run, as far as that is known: others run too, but slower.
+        few: take what is quickest for products of few rows; any number runs.
     """
     changes: Tuple[Tuple[str, Callable[[Graph], int]], ...] = (
-        ("dense", lambda graph: dense(graph, rows)),
+        ("dense", partial(dense, few=few)),
         ("LSTM", lstms),
         ("convolution", convolutions),
     )

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
-    Callable,
     Dict,
     List,
     NamedTuple,
@@ -32,7 +31,7 @@ from typing import (
     Union,
 )
 
-from backends import cache, counters, fusion, graphs, int8, onnxfile, readback
+from backends import cache, counters, forms, fusion, int8, onnxfile, readback
 from backends.base import (
     Artefact,
     Backend,
@@ -42,6 +41,7 @@ from backends.base import (
     UnsupportedError,
     UsageError,
 )
+from backends.forms import FUSED, GRAPH, Form, Recipe, identity, written_by
 
 if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
@@ -61,16 +61,15 @@ SPIN_US = 50
 SPIN_SINCE = (1, 26)
 """The first version whose threads spin for a set time; before, they spin for ever or not at all."""
 
-GRAPHS = ("fused", "contract")
-
-WRITERS = ("graphs", "fusion", "int8")
-
-REWRITINGS: Dict[str, Sequence[Callable[[Any], Dict[str, int]]]] = {
-    "fused": [fusion.fused, fusion.large_products],
-    "int8": [fusion.fused, int8.quantised],
-    "int8-few": [fusion.fused, partial(int8.quantised, rows=int8.FEW_ROWS)],
+RECIPES = {
+    one.kind: one
+    for one in (
+        Recipe("blocked", (*FUSED.rewritings, fusion.large_products)),
+        Recipe("int8", (*FUSED.rewritings, int8.quantised)),
+        Recipe("int8-few", (*FUSED.rewritings, partial(int8.quantised, few=True))),
+    )
 }
-"""What makes each form of a model file; `contract` is the file as it is."""
+"""What makes each form of a model file but `contract`, which is the file as it is."""
 
 LEVELS = ("disabled", "basic", "extended", "all")
 
@@ -88,30 +87,11 @@ def _release(version: str) -> Tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
-def _written_by() -> str:
-    """Return the hash of the code that writes forms: changed code never meets an old file."""
-    sources = (Path(graphs.__file__).with_name(f"{name}.py") for name in WRITERS)
-    return cache.key_of([source.read_text(encoding="utf-8") for source in sources])
-
-
-def _identity(stage: StagePlan) -> List[Any]:
-    return [stage.name, str(Path(stage.model["path"]).resolve()), stage.model.get("sha256")]
-
-
 Handle = Tuple[Any, Any]
 """A tensor of onnxruntime, and the numpy array whose memory it shares (None: its own).
 
 A plain tuple: a dozen are made in every iteration, inside the spans.
 """
-
-
-class Form(NamedTuple):
-    """The model file a stage runs from, and what writing it cost."""
-
-    path: str
-    rewritten: Dict[str, int]
-    """What was rewritten, and how often."""
-    spent_ns: int
 
 
 class Profiled(NamedTuple):
@@ -140,7 +120,7 @@ class OnnxRuntimeBackend(Backend):
             "quicker alone, and far slower on shared CPUs",
             least=0,
         ),
-        Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS),
+        GRAPH,
         Option(
             "dynamic_blocks",
             0,
@@ -366,13 +346,13 @@ class OnnxRuntimeBackend(Backend):
             }
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
-            forms = {
-                stage.name: self._form(stage, kinds[stage.name], Path(cache_dir), folder)
+            written = {
+                stage.name: self._form(stage, kinds[stage.name], Path(cache_dir))
                 for stage in plan.stages
             }
-            found = self._profiled_pass(plan, quant, forms, folder)
+            found = self._profiled_pass(plan, quant, written, folder)
             for stage in plan.stages:
-                form, effective = forms[stage.name], found[stage.name][0]
+                form, effective = written[stage.name], found[stage.name][0]
                 artefact = {
                     "key": keys[stage.name],
                     "kind": kinds[stage.name],
@@ -394,9 +374,12 @@ class OnnxRuntimeBackend(Backend):
         if self.settings["graph"] == "contract":
             return "contract"
         if quant != INT8:
-            return "fused"
-        symbol = stage.inputs[0].dims[0][0]
-        few = stage.loop is not None and (1 <= self.expected.get(str(symbol), 0) <= int8.FEW_ROWS)
+            return "blocked"
+        rows = self.expected.get(str(stage.inputs[0].dims[0][0]), 0)
+        step = stage.loop is not None or stage.model.get(
+            "step"
+        )  # elsewhere every position is a row
+        few = step and 1 <= rows <= int8.FEW_ROWS
         return "int8-few" if few and self._blocks_in_int8() else "int8"
 
     def _blocks_in_int8(self) -> bool:
@@ -415,61 +398,29 @@ class OnnxRuntimeBackend(Backend):
             return False
         return bool(sums < int8.BLOCK / 2)
 
-    def _form(self, stage: StagePlan, kind: str, cache_dir: Path, folder: str) -> Form:
-        """Write the model file a stage runs from, or find it: options of the runtime leave it be.
-
-        Raises:
-            UnsupportedError: the onnx package, which rewrites models, is not installed.
-            BackendError: the file is no model.
-        """
-        source = stage.model["path"]
+    def _form(self, stage: StagePlan, kind: str, cache_dir: Path) -> Form:
+        """Write the model file a stage runs from, or find it."""
         if kind == "contract":
-            return Form(source, {}, 0)
-        begin = time.perf_counter_ns()
-        key = cache.key_of([_written_by(), _identity(stage), kind])[:16]
-        kept = cache_dir / f"{stage.name}-{kind}-{key}.onnx"
-        note = str(kept.with_suffix(".rewritten"))
-        counts = cache.read(note)
-        weights = kept.with_suffix(graphs.WEIGHTS)
-        if counts is None or not kept.exists() or not weights.exists():
-            made = Path(folder) / kept.name
-            rewritings = REWRITINGS[kind]
-            try:
-                counts = graphs.rewrite(source, str(made), rewritings)
-            except ImportError as error:
-                raise UnsupportedError(
-                    f"graph=fused needs the onnx package beside onnxruntime ({error}); install "
-                    "it, or set backend.graph=contract"
-                ) from error
-            except Exception as error:
-                raise BackendError(
-                    f"{stage.name}: {source} cannot be loaded: {_line(error)}"
-                ) from error
-            if made.with_suffix(graphs.WEIGHTS).exists():
-                made.with_suffix(graphs.WEIGHTS).replace(weights)
-            else:
-                weights.touch()  # a model without large weights
-            made.replace(kept)
-            cache.write(note, counts)
-        return Form(str(kept), counts, time.perf_counter_ns() - begin)
+            return Form(stage.model["path"], {}, 0)
+        return forms.kept(stage, RECIPES[kind], cache_dir, self.name)
 
     def _key(self, stage: StagePlan, quant: str, kind: str) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         facts = [
             ARTEFACT_FORMAT,
-            *_identity(stage),
+            *identity(stage),
             quant,
             kind,
             self.settings,
             self._import().__version__,
             platform.machine(),
             counters.cpu_name(),
-            _written_by(),
+            written_by(),
         ]
         return cache.key_of(facts)
 
     def _profiled_pass(
-        self, plan: Plan, quant: str, forms: Dict[str, Form], folder: str
+        self, plan: Plan, quant: str, written: Dict[str, Form], folder: str
     ) -> Dict[str, Any]:
         """Run the pipeline once at its least sizes; return (effective, ns) of each stage."""
         from backends.executor import Executor
@@ -478,7 +429,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             begin = time.perf_counter_ns()
             prefix = str(Path(folder) / stage.name)
-            session = self._session(stage.name, forms[stage.name].path, 0, prefix)
+            session = self._session(stage.name, written[stage.name].path, 0, prefix)
             loaded = OnnxRuntimeStage(stage, session, {})
             if stage.model.get("unlimited"):
                 loaded = EndedStage(stage, session, self, readback.least_outputs(plan, stage))
@@ -493,7 +444,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             one = profiled[stage.name]
             begin = time.perf_counter_ns()
-            storage = onnxfile.storage(forms[stage.name].path)
+            storage = onnxfile.storage(written[stage.name].path)
             effective = readback.effective(quant, storage, one.stage.end_profiling())
             one.stage.close()
             reading = time.perf_counter_ns() - begin

@@ -100,3 +100,7 @@ class TestOpenVinoHalf(TestOpenVino):
         precisions = Answers().ask("probe", backend=self.backend)["precisions"]
         if "skipped" in precisions[self.quant]:
             pytest.skip(precisions[self.quant]["skipped"])
+
+
+class TestOpenVinoInt8(TestOpenVinoHalf):
+    quant = "qint8_mixed_float32"

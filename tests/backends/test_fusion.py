@@ -196,7 +196,7 @@ def test_the_int8_form_is_near(name: str, rows: int) -> None:
 @pytest.mark.parametrize("rows", [1, 3, 6])
 def test_the_form_for_few_rows_is_near_and_runs_many(rows: int) -> None:
     original, model, _ = fused("decoder")
-    assert int8.quantised(model, rows=int8.FEW_ROWS) == {"int8 dense": 5}
+    assert int8.quantised(model, few=True) == {"int8 dense": 5}
     (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
     kinds = [node.op_type for node in graphs.attribute(loop, "body").node]
     assert kinds.count("MatMulNBits") == 5
@@ -206,19 +206,12 @@ def test_the_form_for_few_rows_is_near_and_runs_many(rows: int) -> None:
         assert away <= NEAR * np.sqrt(np.mean(theirs.astype(np.float64) ** 2)) + 1e-6
 
 
-def test_blocks_are_for_loops_over_few_rows_only() -> None:
-    for name, rows in (("decoder", int8.FEW_ROWS + 1), ("decoder_iter", 1), ("postnet", 1)):
-        _, model, _ = fused(name)
-        int8.quantised(model, rows=rows)
-        assert b"MatMulNBits" not in model.SerializeToString()
-
-
 def test_inputs_that_no_block_divides_get_one_scale() -> None:
     narrow = replace(SMALL, prenet=24)
     length = DecodeLength(limit=1000, from_text=True)
     model = tacotron2.decoder(SyntheticWeights(narrow, 5), narrow, length).model({})
     fusion.fused(model)
-    assert int8.quantised(model, rows=1) == {"int8 dense": 5}
+    assert int8.quantised(model, few=True) == {"int8 dense": 5}
     (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
     kinds = [node.op_type for node in graphs.attribute(loop, "body").node]
     # 24 inputs of the second prenet layer; 24 + 32 + 32 of the first LSTM.
