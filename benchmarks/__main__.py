@@ -7,7 +7,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import models, overhead, pages, sharing, sidebyside, startup, threads, works
+from benchmarks import (
+    models,
+    overhead,
+    pages,
+    profiles,
+    sharing,
+    sidebyside,
+    startup,
+    threads,
+    works,
+)
 from harness.models.sizes import BY_NAME
 
 if TYPE_CHECKING:
@@ -46,6 +56,7 @@ NAMES = (
     "pages",
     "sidebyside",
     "threads",
+    "profiles",
     "sharing",
 )
 PAGES = (1, 100, 1_000)
@@ -110,6 +121,10 @@ def _take_turns(names: list[str], chosen: argparse.Namespace, folder: Path) -> N
         place = folder / "threads"
         place.mkdir()
         print("\n" + "\n".join(threads.lines(setup, place, chosen.turns)))
+    if "profiles" in names:
+        place = folder / "profiles"
+        place.mkdir()
+        print("\n" + "\n".join(profiles.lines(setup, place)))
 
 
 def _renderings(folder: Path) -> Iterator[pages.Rendering]:

@@ -211,6 +211,11 @@ def _step_inputs(random: np.random.Generator, setup: Setup, rows: int) -> dict[s
     return made
 
 
+def full_mask(setup: Setup, rows: int) -> NDArray[Any]:
+    """Return the mask of rows that are all as long as the text: nothing is padding."""
+    return np.zeros((rows, setup.text), bool)
+
+
 # --- accuracy --------------------------------------------------------------------------------
 
 
