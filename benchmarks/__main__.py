@@ -57,7 +57,10 @@ def main() -> None:
     parser = _parser()
     chosen = parser.parse_args()
     if chosen.again:
-        print("\n".join(sidebyside.again(chosen.again)))
+        try:
+            print("\n".join(sidebyside.again(chosen.again)))
+        except (OSError, ValueError) as error:
+            parser.error(f"--from {chosen.again}: {error}")
         return
     names = chosen.names or list(NAMES)
     unknown = [name for name in names if name not in NAMES]

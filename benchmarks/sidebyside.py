@@ -159,7 +159,7 @@ def again(path: Path) -> Iterator[str]:
     """
     kept = json.loads(path.read_text(encoding="utf-8"))
     if kept.get("schema", {}).get("name") != SCHEMA["name"]:
-        raise ValueError(f"{path}: not the raw seconds of a run side by side")
+        raise ValueError("not the raw seconds of a run side by side")
     yield from table.document(kept)
 
 
