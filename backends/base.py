@@ -170,6 +170,9 @@ class Backend:
     """Called inside the last stage's span: the one synchronisation of `sync=end`."""
     calibration: Optional[List[Dict[str, Any]]] = None
     """Inputs of the pipeline that a build may calibrate on, as the compile request gave them."""
+    expected: Dict[str, int] = {}  # noqa: RUF012 - replaced, never changed
+    """Sizes that will run, by symbol, as far as the compile request told: a build may be made for
+    them, but must run the others too."""
     patience_s: float = 600.0
     """So long the other side waits for the build before it ends this process."""
 
@@ -228,8 +231,8 @@ class Backend:
         seen = f"{runtime['name']} {runtime['version']} on {answer['device']['name']}"
         return [finding(self.name, "ok", seen)]
 
-    def begin(self, iteration: Optional[int]) -> None:
-        """Hear which iteration comes next, before its span; None: the verification pass."""
+    def begin(self, iteration: int) -> None:
+        """Hear which iteration comes next, before its span."""
 
     def wait_until(self, ns: int) -> None:
         """Return when the clock shows `ns`: asleep at first, then awake, for sleeping overshoots.

@@ -204,6 +204,7 @@ class Executor:
         *,
         schedule: Optional[Sequence[int]] = None,
         watch: bool = True,
+        keep: bool = False,
     ) -> Dict[str, Any]:
         """Time `count` iterations, numbered from `start`; return the answer of the run verb.
 
@@ -213,6 +214,7 @@ class Executor:
             collect_every: iterations between two garbage collections.
             schedule: when each iteration is due, in ns from now; None: when the last has ended.
             watch: ask what disturbs each iteration.
+            keep: leave the tensors of the last iteration where they are, until `release`.
         """
         columns = Columns([stage.name for stage in self._schedule], count)
         work: Dict[str, Column] = {}
@@ -229,6 +231,8 @@ class Executor:
                 after = counters.usage()
         finally:
             causes.close()
+            if not keep:
+                self.release()
         answer: Dict[str, Any] = {"count": count}
         answer.update(columns.answer())
         answer["work"] = {name: column.tolist() for name, column in work.items()}
@@ -259,9 +263,10 @@ class Executor:
             (*stage[1:], columns.glue[stage.name], columns.stage[stage.name])
             for stage in self._schedule
         ]
-        values[:] = empty
         collections = 0
         for index in range(count):
+            # Tensors are freed here, outside the spans, not when the next ones replace them.
+            values[:] = empty
             if index and index % collect_every == 0:
                 gc.collect()
                 collections += 1
@@ -291,8 +296,6 @@ class Executor:
             if len(values) != slots:
                 raise BackendError("a stage returned another number of outputs than the plan says")
             self._count(work, index, count)
-            # Tensors are freed here, outside the spans, not when the next ones replace them.
-            values[:] = empty
         return collections
 
     def _count(self, work: Dict[str, Column], index: int, count: int) -> None:
@@ -305,31 +308,25 @@ class Executor:
     # The verification pass
 
     def once(self) -> Dict[str, Any]:
-        """Run one pass with the noise of iteration 0; its tensors stay until `release`.
+        """Run iteration 0 as any other, checked; its tensors stay until `release`.
 
         Returns:
-            first_ns, stage_ns, sizes and work of the verify answer.
+            The answer of `run`, and first_ns, stage_ns, sizes and work of the verify answer.
+
+        Raises:
+            BackendError: a stage returned another number of tensors than the plan says.
         """
-        clock, values = self._clock, self._values
-        self._backend.begin(None)
-        stage_ns = {}
-        begin = clock()
-        for stage in self._schedule:
-            for slot, do in stage.glue:
-                values[slot] = do(values, 0)
-            entered = clock()
-            made = stage.run(stage.pick(values))
-            stage_ns[stage.name] = clock() - entered
-            expected = stage.span.stop - stage.span.start
-            if len(made) != expected:
-                raise BackendError(
-                    f"{stage.name} returned {len(made)} outputs, the plan says {expected}"
-                )
-            values[stage.span] = made
-        first_ns = clock() - begin
-        sizes = self._outputs.sizes(values)
-        work = self._outputs.work(values, sizes)
-        return {"first_ns": first_ns, "stage_ns": stage_ns, "sizes": sizes, "work": work}
+        unchecked = self._schedule
+        self._schedule = tuple(stage._replace(run=_checked(stage)) for stage in unchecked)
+        try:
+            answer = self.run(1, 0, keep=True)
+        finally:
+            self._schedule = unchecked
+        columns = answer["columns"]
+        answer["first_ns"] = columns["latency_ns"][0]
+        answer["stage_ns"] = {stage.name: columns[stage.name + "_ns"][0] for stage in unchecked}
+        answer["sizes"] = self._outputs.sizes(self._values)
+        return answer
 
     def handle(self, name: str) -> Any:
         """Return the handle of the latest tensor of that name, after `once`.
@@ -375,6 +372,21 @@ def _picking(slots: Tuple[int, ...]) -> Pick:
 
 def _place(from_host: Callable[[Any], Any], host: int) -> Work:
     return lambda values, iteration: from_host(values[host])
+
+
+def _checked(stage: Scheduled) -> Run:
+    """Return what runs a stage and counts what it returns."""
+    run, expected = stage.run, stage.span.stop - stage.span.start
+
+    def checked(tensors: Sequence[Any]) -> Sequence[Any]:
+        made = run(tensors)
+        if len(made) != expected:
+            raise BackendError(
+                f"{stage.name} returned {len(made)} outputs, the plan says {expected}"
+            )
+        return made
+
+    return checked
 
 
 def _finished(run: Run, finish: Callable[[], None]) -> Run:

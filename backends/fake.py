@@ -113,14 +113,14 @@ class FakeBackend(Backend):
         Option("devices", 1, "number of devices", least=1),
         Option("unsupported", "", "quant modes to skip, separated by commas"),
         Option("fail", "", "what goes wrong", FAILURES),
-        Option("fail_at", 0, "the timed iteration in which it goes wrong; -1: verification"),
+        Option("fail_at", 1, "the iteration in which it goes wrong; 0: verification", least=0),
         Option("fail_stage", "", "the stage in which it goes wrong; empty: the first"),
     )
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         super().__init__(options, device)
         self.now_ns = 0
-        self.iteration: Optional[int] = None
+        self.iteration = 0
         self.seed = 0
         self.quant = QUANTS[0]
         self.random = random.Random(0)  # noqa: S311 - durations, not secrets
@@ -208,7 +208,7 @@ class FakeBackend(Backend):
             os.write(1, f"vendor says: {where}\n".encode())
             sys.stdout.write(f"and again: {where}\n")
 
-    def begin(self, iteration: Optional[int]) -> None:
+    def begin(self, iteration: int) -> None:
         """Draw the durations of iteration i from (seed, i), in every process alike."""
         self.iteration = iteration
         self.random.seed(f"{self.seed} {iteration}")
@@ -219,7 +219,7 @@ class FakeBackend(Backend):
         factor: float = settings["slowdown"] * self.level
         if settings["noise"]:
             factor *= self.random.lognormvariate(0.0, settings["noise"])
-        if settings["warmup"] and self.iteration is not None:
+        if settings["warmup"]:
             factor *= 1 + settings["warmup"] * 3 ** (
                 -self.iteration / settings["warmup_iterations"]
             )
@@ -228,7 +228,7 @@ class FakeBackend(Backend):
     def stall(self, stage: str) -> int:
         """Return the ns by which this iteration stalls in a stage."""
         every, first = self.settings["stall_every"], next(iter(self.durations), stage)
-        if not every or not self.iteration or self.iteration % every or stage != first:
+        if not every or self.iteration == 0 or self.iteration % every or stage != first:
             return 0
         stalled: int = self.settings["stall_ns"]
         return stalled
@@ -365,8 +365,7 @@ class FakeStage(CompiledStage):
         settings = backend.settings
         self._ns = backend.durations.get(stage.name, settings["default_ns"])
         self._fails = settings["fail"] if settings["fail_stage"] in ("", stage.name) else ""
-        at = settings["fail_at"]
-        self._fail_at: Optional[int] = None if at < 0 else at
+        self._fail_at = settings["fail_at"]
 
     def run(self, tensors: Sequence[Any]) -> List[FakeTensor]:
         """Let the time pass; fail where scripted."""

@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 WEIGHTS = ".weights"
 """Suffix of the file a rewritten model keeps its weights in."""
+OPSET, IR_VERSION = 11, 6
+"""Of models made here: what any runtime reads."""
 LEAST_BYTES = 1024
 """Smaller constants stay in the model, where the runtime can fold them."""
 
@@ -115,6 +117,15 @@ class Graph:
         self.nodes = [*before, *new, *after]
         self._index()
 
+    def returns(self, node: Any) -> None:
+        """Add a node whose one output, a float32 number, is a further result of the graph."""
+        from onnx import TensorProto, helper
+
+        (name,) = node.output
+        self.nodes.append(node)
+        self.proto.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+        self._index()
+
     def before_host(self, nodes: Sequence[Any]) -> None:
         """Put nodes into the graph around this body, before the node that holds it."""
         outer = self.outer
@@ -210,6 +221,37 @@ def _reads(node: Any) -> Iterator[str]:
             for value in inner.output:
                 if value.name not in made:
                     yield value.name
+
+
+def small_model(
+    nodes: Sequence[Any],
+    takes: Dict[str, List[int]],
+    gives: Dict[str, List[int]],
+    rewriting: Callable[[Graph], None],
+    domain: str,
+) -> bytes:
+    """Return a model of some nodes, rewritten, as the bytes of a file.
+
+    Args:
+        nodes: in order.
+        takes: its inputs, of float32: name and sizes.
+        gives: its outputs, the same.
+        rewriting: applied to the graph.
+        domain: of the operators beside ONNX's own.
+    """
+    from onnx import TensorProto, helper
+
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in one.items()]
+        for one in (takes, gives)
+    )
+    graph = Graph(helper.make_graph(list(nodes), "small", inputs, outputs))
+    graph.nodes = list(nodes)
+    rewriting(graph)
+    graph.finish()
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(domain, 1)]
+    made = helper.make_model(graph.proto, opset_imports=opsets, ir_version=IR_VERSION)
+    return bytes(made.SerializeToString())
 
 
 def rewrite(

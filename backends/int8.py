@@ -1,26 +1,36 @@
 """Gives a fused model int8 weights and lets onnxruntime's int8 kernels multiply them.
 
-Activations are quantised to uint8 while the model runs, over the whole tensor, from its least and
-largest value; weights to int8 beforehand, symmetric, with a scale for each output. Between
-operators everything is float32. Left in float32: what computes the stage's results (the projection
-that is fed back, the last layers) and convolutions with few channels, whose share of the work is
-small and whose rounding is not.
+Activations are quantised while the model runs: to uint8 over the whole tensor, from its least and
+largest value; weights to int8 beforehand, symmetric, with a scale for each output. A decoding loop
+over few rows takes kernels that quantise both by blocks of inputs. Between operators everything is
+float32. Left in float32: what computes the stage's results (the projection that is fed back, the
+last layers) and convolutions with few channels, whose share of the work is small and whose rounding
+is not.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from backends.graphs import Graph, attribute, bodies, given, make
+from backends.graphs import Graph, attribute, bodies, given, make, small_model
 
 VENDOR = "com.microsoft"
 FEW = 16
 """Convolutions with fewer channels in or out than this stay float32."""
 LARGEST = 127
 LAST = 2**31 - 1
+MIDDLE = 128
+"""What stands for zero in unsigned weights."""
+FEW_ROWS = 4
+"""Up to so many rows a product is bound by reading its weights, and `_blocked` reads quickest."""
+BLOCK, LEAST_BLOCK = 256, 16
+"""Weights of one input that share a scale in `_blocked`: a power of two."""
+IN_INT8 = 4
+"""The accuracy level at which `MatMulNBits` quantises activations too."""
 
 
-def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
+def symmetric(weight: Any, axis: int) -> Tuple[Any, Any]:
     """Return int8 weights and the scale of each output; `axis` is the one summed over."""
     import numpy as np
 
@@ -29,7 +39,7 @@ def _quantised(weight: Any, axis: int) -> Tuple[Any, Any]:
     return np.rint(weight / scale).astype(np.int8), scale.squeeze(axis)
 
 
-def _leaves(graph: Graph, name: str) -> bool:
+def leaves(graph: Graph, name: str) -> bool:
     """Return whether a tensor, or a piece it is cut into, is a result of the graph."""
     cut = graph.reader(name, "Split")
     return name in graph.outputs or (
@@ -37,26 +47,74 @@ def _leaves(graph: Graph, name: str) -> bool:
     )
 
 
-def dense(graph: Graph) -> int:
-    """Quantise products with constant matrices."""
-    done = 0
+def products(graph: Graph) -> Iterator[Tuple[Any, Any, Any]]:
+    """Yield (node, weight (in, out), bias (out,) or None) of every product to be quantised."""
     for one in graph.of("Gemm", "MatMul"):
-        weight = graph.array(one.input[1], rank=2)
+        weight, bias = graph.array(one.input[1], rank=2), graph.array(given(one, 2), rank=1)
         plain = not attribute(one, "transA", 0) and attribute(one, "alpha", 1.0) == 1.0
-        if weight is None or not plain or _leaves(graph, one.output[0]):
-            continue
-        weight = weight.T if attribute(one, "transB", 0) else weight
-        values, scale = _quantised(weight, 0)
-        inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
-        bias = graph.array(given(one, 2), rank=1)
-        if bias is not None:
-            inputs += ["", graph.weight("bias", bias)]
-        elif given(one, 2):
-            continue
-        made = make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
-        graph.replace([one], [made])
+        known = weight is not None and (bias is not None or not given(one, 2))
+        if plain and known and not leaves(graph, one.output[0]):
+            yield one, weight.T if attribute(one, "transB", 0) else weight, bias
+
+
+def dense(graph: Graph, *, few: bool = False) -> int:
+    """Quantise products with constant matrices; `few`: for `FEW_ROWS` rows at most."""
+    done = 0
+    for one, weight, bias in products(graph):
+        making = _blocked if few and _block(weight) >= LEAST_BLOCK else _dynamic
+        graph.replace([one], [making(graph, one, weight, bias)])
         done += 1
     return done
+
+
+def _dynamic(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
+    """Return a product whose activations get one scale for the whole tensor."""
+    values, scale = symmetric(weight, 0)
+    inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
+    if bias is not None:
+        inputs += ["", graph.weight("bias", bias)]
+    return make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
+
+
+def _block(weight: Any) -> int:
+    """Return the largest block that divides the inputs of a weight (in, out)."""
+    inputs: int = weight.shape[0]
+    return min(BLOCK, inputs & -inputs)
+
+
+def _blocked(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
+    """Return a product whose activations and weights get a scale for each block of inputs."""
+    import numpy as np
+
+    inputs, outputs = weight.shape
+    size = _block(weight)
+    values, scale = symmetric(weight.T.reshape(outputs, inputs // size, size), 2)
+    unsigned = (values.astype(np.int16) + MIDDLE).astype(np.uint8)
+    given_ = [one.input[0], graph.weight("uint8", unsigned), graph.weight("scale", scale)]
+    if bias is not None:
+        given_ += ["", "", graph.weight("bias", bias)]
+    return make(
+        "MatMulNBits", given_, one.output[0], domain=VENDOR,
+        K=inputs, N=outputs, bits=8, block_size=size, accuracy_level=IN_INT8,
+    )  # fmt: skip
+
+
+def asks_how_blocks_multiply() -> bytes:
+    """Return a model file that tells whether `MatMulNBits` quantises activations here.
+
+    It sums 255 ones beside an input of 1,000 that counts for nothing: 255 in float32, and 0 where
+    all of them share a scale, of which a one is an eighth.
+    """
+    import numpy as np
+
+    weight = np.ones((BLOCK, 1), np.float32)
+    weight[0] = 0.0
+    product = make("MatMul", ["x", "w"], ["y"])
+
+    def blocked(graph: Graph) -> None:
+        graph.replace([product], [_blocked(graph, product, weight, None)])
+
+    return small_model([product], {"x": [1, BLOCK]}, {"y": [1, 1]}, blocked, VENDOR)
 
 
 def lstms(graph: Graph) -> int:
@@ -68,7 +126,7 @@ def lstms(graph: Graph) -> int:
         w, r = (graph.array(one.input[i]) for i in (1, 2))
         if w is None or r is None:
             continue
-        parts = [_quantised(array.transpose(0, 2, 1), 1) for array in (w, r)]
+        parts = [symmetric(array.transpose(0, 2, 1), 1) for array in (w, r)]
         names = [graph.weight("int8", values) for values, _ in parts]
         facts = [
             graph.weight(stem, array)
@@ -120,7 +178,7 @@ def convolutions(graph: Graph) -> int:
     quantised: Dict[str, List[str]] = {}
     for one in graph.of("Conv"):
         shape = _Convolution(graph, one)
-        if shape.ok and not _leaves(graph, one.output[0]):
+        if shape.ok and not leaves(graph, one.output[0]):
             graph.replace([one], _product(graph, one, shape, quantised))
             done += 1
     return done
@@ -145,7 +203,7 @@ def _product(
         nodes += more
     matrix = np.moveaxis(conv.weight.reshape(*conv.weight.shape[:2], conv.width), 0, -1)
     matrix = matrix.transpose(1, 0, 2).reshape(-1, conv.weight.shape[0])  # (width * in, out)
-    weights, scales = _quantised(matrix, 0)
+    weights, scales = symmetric(matrix, 0)
     product = graph.name("product")
     inputs = [values, graph.weight("int8", weights), scale, graph.weight("scale", scales), zero]
     if conv.bias is not None:
@@ -177,12 +235,22 @@ def _windows(graph: Graph, conv: _Convolution, values: str, zero: str) -> Tuple[
     return windows, [*nodes, make("Concat", pieces, windows, axis=-1)]
 
 
-def quantised(model: Any) -> Dict[str, int]:
-    """Quantise a fused model in place; return how many of each kind were."""
+def quantised(model: Any, *, few: bool = False) -> Dict[str, int]:
+    """Quantise a fused model in place; return how many of each kind were.
+
+    Args:
+        model: an onnx.ModelProto.
+        few: take what is quickest for products of few rows; any number runs.
+    """
+    changes: Tuple[Tuple[str, Callable[[Graph], int]], ...] = (
+        ("dense", partial(dense, few=few)),
+        ("LSTM", lstms),
+        ("convolution", convolutions),
+    )
     counts: Dict[str, int] = {}
     graph = Graph(model.graph)
     for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
-        for name, change in (("dense", dense), ("LSTM", lstms), ("convolution", convolutions)):
+        for name, change in changes:
             counts[f"int8 {name}"] = counts.get(f"int8 {name}", 0) + change(one)
         one.finish()
     model.opset_import.add(domain=VENDOR, version=1)

@@ -18,7 +18,8 @@ GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_ATTRIBUTE = 5
 ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_RAW, TENSOR_EXTERNAL = 1, 2, 4, 9, 13
-FLOAT, INT8, FLOAT16 = 1, 3, 10
+FLOAT, UINT8, INT8, FLOAT16 = 1, 2, 3, 10
+EIGHT_BITS = (UINT8, INT8)  # unsigned ones are int8 with 128 added
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MORE = 0x80  # set in every byte of a varint but its last
@@ -105,7 +106,7 @@ def _tensor(message: Any, beside: _Beside) -> str:
             key, text = (bytes(part).decode() for _, part in sorted(_fields(value)))
             external[key] = text
     # Vectors are left out: constants such as an epsilon stay what they are in every form.
-    if rank < MATRIX or kind not in (FLOAT, INT8, FLOAT16):
+    if rank < MATRIX or kind not in (FLOAT, *EIGHT_BITS, FLOAT16):
         return ""
     if kind != FLOAT:
         return "float16" if kind == FLOAT16 else "int8"

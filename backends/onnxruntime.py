@@ -13,13 +13,25 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
-from backends import cache, counters, fusion, graphs, int8, onnxfile, readback
+from backends import cache, counters, forms, fusion, int8, onnxfile, readback
 from backends.base import (
     Artefact,
     Backend,
@@ -29,6 +41,7 @@ from backends.base import (
     UnsupportedError,
     UsageError,
 )
+from backends.forms import FUSED, GRAPH, Form, Recipe, identity, written_by
 
 if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
@@ -39,13 +52,24 @@ PROFILE_LIMIT_S = 1.0
 """After so long a Loop without a trip limit has shown every operator of its body; every further
 second adds some hundred thousand events that must be read."""
 
-ARTEFACT_FORMAT = 2
+ARTEFACT_FORMAT = 4
 
 INT8 = "qint8_mixed_float32"
 
-GRAPHS = ("fused", "contract")
+SPIN_US = 50
+"""By measurement (decision 62): most of what spinning gains alone, little lost beside others."""
+SPIN_SINCE = (1, 26)
+"""The first version whose threads spin for a set time; before, they spin for ever or not at all."""
 
-WRITERS = ("graphs", "fusion", "int8")
+RECIPES = {
+    one.kind: one
+    for one in (
+        Recipe("blocked", (*FUSED.rewritings, fusion.large_products)),
+        Recipe("int8", (*FUSED.rewritings, int8.quantised)),
+        Recipe("int8-few", (*FUSED.rewritings, partial(int8.quantised, few=True))),
+    )
+}
+"""What makes each form of a model file but `contract`, which is the file as it is."""
 
 LEVELS = ("disabled", "basic", "extended", "all")
 
@@ -58,14 +82,9 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _written_by() -> str:
-    """Return the hash of the code that writes forms: changed code never meets an old file."""
-    sources = (Path(graphs.__file__).with_name(f"{name}.py") for name in WRITERS)
-    return cache.key_of([source.read_text(encoding="utf-8") for source in sources])
-
-
-def _identity(stage: StagePlan) -> List[Any]:
-    return [stage.name, str(Path(stage.model["path"]).resolve()), stage.model.get("sha256")]
+def _release(version: str) -> Tuple[int, ...]:
+    """Return the numbers a version starts with, major and minor."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 Handle = Tuple[Any, Any]
@@ -73,15 +92,6 @@ Handle = Tuple[Any, Any]
 
 A plain tuple: a dozen are made in every iteration, inside the spans.
 """
-
-
-class Form(NamedTuple):
-    """The model file a stage runs from, and what writing it cost."""
-
-    path: str
-    rewritten: Dict[str, int]
-    """What was rewritten, and how often."""
-    spent_ns: int
 
 
 class Profiled(NamedTuple):
@@ -103,8 +113,14 @@ class OnnxRuntimeBackend(Backend):
             least=0,
         ),
         Option("inter_threads", 1, "threads across operators; 1: one after the other", least=1),
-        Option("spinning", False, "idle threads spin: quicker alone, far slower on shared CPUs"),
-        Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS),
+        Option(
+            "spin_us",
+            SPIN_US,
+            "microseconds an idle thread spins before it sleeps; 0: it sleeps at once. Longer is "
+            "quicker alone, and far slower on shared CPUs",
+            least=0,
+        ),
+        GRAPH,
         Option(
             "dynamic_blocks",
             0,
@@ -121,6 +137,7 @@ class OnnxRuntimeBackend(Backend):
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         super().__init__(options, device)
+        self._spins_on_request = bool(options.get("spin_us"))
         self._vendor: Any = None
         self._share: Any = None
         self._cpu: Any = None
@@ -162,7 +179,23 @@ class OnnxRuntimeBackend(Backend):
             device = state.OrtDevice
             self._cpu = device(device.cpu(), device.default_memory(), 0)
             self._share = state.OrtValue.ortvalue_from_numpy
+            self._settle_spinning(onnxruntime.__version__)
         return self._vendor
+
+    def _settle_spinning(self, version: str) -> None:
+        """Let threads sleep at once where the runtime cannot limit how long they spin.
+
+        Raises:
+            UsageError: spinning was asked for.
+        """
+        if _release(version) >= SPIN_SINCE:
+            return
+        if self._spins_on_request:
+            raise UsageError(
+                f"onnxruntime {version} cannot limit how long a thread spins "
+                f"({'.'.join(map(str, SPIN_SINCE))} can): set backend.spin_us=0"
+            )
+        self.settings["spin_us"] = 0
 
     def probe(self) -> Dict[str, Any]:
         """Return the runtime and the device: the CPU, or with several at once a share of it.
@@ -249,22 +282,28 @@ class OnnxRuntimeBackend(Backend):
         options.enable_cpu_mem_arena = settings["arena"]
         options.enable_mem_pattern = settings["memory_pattern"]
         for key, value in (
-            ("session.intra_op.allow_spinning", settings["spinning"]),
-            ("session.inter_op.allow_spinning", settings["spinning"]),
+            ("session.intra_op.allow_spinning", settings["spin_us"]),
+            ("session.inter_op.allow_spinning", settings["spin_us"]),
             ("session.set_denormal_as_zero", settings["denormals_as_zero"]),
             ("session.disable_prepacking", not settings["prepacking"]),
         ):
             options.add_session_config_entry(key, "1" if value else "0")
-        if settings["dynamic_blocks"]:
-            blocks = str(settings["dynamic_blocks"])
-            options.add_session_config_entry("session.dynamic_block_base", blocks)
+        for key, amount in (
+            ("session.intra_op.spin_duration_us", settings["spin_us"]),
+            ("session.inter_op.spin_duration_us", settings["spin_us"]),
+            ("session.dynamic_block_base", settings["dynamic_blocks"]),
+        ):
+            if amount:
+                options.add_session_config_entry(key, str(amount))
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile
         return options
 
-    def _session(self, stage: str, path: str, seed: int, profile: Optional[str] = None) -> Any:
-        """Return a session on the CPU and nothing else.
+    def _session(
+        self, stage: str, path: Union[str, bytes], seed: int, profile: Optional[str] = None
+    ) -> Any:
+        """Return a session of a file, or of a file's bytes, on the CPU and nothing else.
 
         Raises:
             BackendError: the file is no model, or another provider took it.
@@ -275,7 +314,8 @@ class OnnxRuntimeBackend(Backend):
         try:
             session = vendor.InferenceSession(path, self._options(profile), providers=[PROVIDER])
         except Exception as error:
-            raise BackendError(f"{stage}: {path} cannot be loaded: {_line(error)}") from error
+            shown = path if isinstance(path, str) else "a model in memory"
+            raise BackendError(f"{stage}: {shown} cannot be loaded: {_line(error)}") from error
         if session.get_providers() != [PROVIDER]:
             raise BackendError(
                 f"{stage}: asked for {PROVIDER}, got {', '.join(session.get_providers())}"
@@ -288,7 +328,8 @@ class OnnxRuntimeBackend(Backend):
         The artefact names the model that is loaded, the fused one beside it or the plan's own
         file, and holds what the pass at the least sizes showed. Or all is found in the cache.
         """
-        keys = {stage.name: self._key(stage, quant) for stage in plan.stages}
+        kinds = {stage.name: self._kind(stage, quant) for stage in plan.stages}
+        keys = {stage.name: self._key(stage, quant, kinds[stage.name]) for stage in plan.stages}
         paths = {
             name: str(Path(cache_dir) / f"{name}-{key[:16]}.json") for name, key in keys.items()
         }
@@ -305,15 +346,16 @@ class OnnxRuntimeBackend(Backend):
             }
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
-            forms = {
-                stage.name: self._form(stage, quant, Path(cache_dir), folder)
+            written = {
+                stage.name: self._form(stage, kinds[stage.name], Path(cache_dir))
                 for stage in plan.stages
             }
-            found = self._profiled_pass(plan, quant, forms, folder)
+            found = self._profiled_pass(plan, quant, written, folder)
             for stage in plan.stages:
-                form, effective = forms[stage.name], found[stage.name][0]
+                form, effective = written[stage.name], found[stage.name][0]
                 artefact = {
                     "key": keys[stage.name],
+                    "kind": kinds[stage.name],
                     "model": form.path,
                     "rewritten": form.rewritten,
                     "effective": effective,
@@ -327,61 +369,58 @@ class OnnxRuntimeBackend(Backend):
                 )
         return compiled
 
-    def _form(self, stage: StagePlan, quant: str, cache_dir: Path, folder: str) -> Form:
-        """Write the model file a stage runs from, or find it: options of the runtime leave it be.
-
-        Raises:
-            UnsupportedError: the onnx package, which rewrites models, is not installed.
-            BackendError: the file is no model.
-        """
-        source = stage.model["path"]
+    def _kind(self, stage: StagePlan, quant: str) -> str:
+        """Return the name of the form a stage runs as."""
         if self.settings["graph"] == "contract":
-            return Form(source, {}, 0)
-        begin = time.perf_counter_ns()
-        kind = "int8" if quant == INT8 else "fused"
-        key = cache.key_of([_written_by(), _identity(stage), kind])[:16]
-        kept = cache_dir / f"{stage.name}-{kind}-{key}.onnx"
-        note = str(kept.with_suffix(".rewritten"))
-        counts = cache.read(note)
-        weights = kept.with_suffix(graphs.WEIGHTS)
-        if counts is None or not kept.exists() or not weights.exists():
-            made = Path(folder) / kept.name
-            rewritings = [fusion.fused, *([int8.quantised] if quant == INT8 else [])]
-            try:
-                counts = graphs.rewrite(source, str(made), rewritings)
-            except ImportError as error:
-                raise UnsupportedError(
-                    f"graph=fused needs the onnx package beside onnxruntime ({error}); install "
-                    "it, or set backend.graph=contract"
-                ) from error
-            except Exception as error:
-                raise BackendError(
-                    f"{stage.name}: {source} cannot be loaded: {_line(error)}"
-                ) from error
-            if made.with_suffix(graphs.WEIGHTS).exists():
-                made.with_suffix(graphs.WEIGHTS).replace(weights)
-            else:
-                weights.touch()  # a model without large weights
-            made.replace(kept)
-            cache.write(note, counts)
-        return Form(str(kept), counts, time.perf_counter_ns() - begin)
+            return "contract"
+        if quant != INT8:
+            return "blocked"
+        rows = self.expected.get(str(stage.inputs[0].dims[0][0]), 0)
+        step = stage.loop is not None or stage.model.get(
+            "step"
+        )  # elsewhere every position is a row
+        few = step and 1 <= rows <= int8.FEW_ROWS
+        return "int8-few" if few and self._blocks_in_int8() else "int8"
 
-    def _key(self, stage: StagePlan, quant: str) -> str:
+    def _blocks_in_int8(self) -> bool:
+        """Return whether the kernels for few rows compute in int8: some versions have others."""
+        import numpy as np
+
+        try:
+            model = int8.asks_how_blocks_multiply()
+        except ImportError:
+            return False  # whoever needs the onnx package says so
+        x = np.ones((1, int8.BLOCK), np.float32)
+        x[0, 0] = 1000.0
+        try:
+            (sums,) = self._session("blocks", model, 0).run(None, {"x": x})
+        except Exception:  # noqa: BLE001 - a version without the kernel
+            return False
+        return bool(sums < int8.BLOCK / 2)
+
+    def _form(self, stage: StagePlan, kind: str, cache_dir: Path) -> Form:
+        """Write the model file a stage runs from, or find it."""
+        if kind == "contract":
+            return Form(stage.model["path"], {}, 0)
+        return forms.kept(stage, RECIPES[kind], cache_dir, self.name)
+
+    def _key(self, stage: StagePlan, quant: str, kind: str) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         facts = [
             ARTEFACT_FORMAT,
-            *_identity(stage),
+            *identity(stage),
             quant,
+            kind,
             self.settings,
             self._import().__version__,
             platform.machine(),
             counters.cpu_name(),
-            _written_by(),
+            written_by(),
         ]
         return cache.key_of(facts)
 
     def _profiled_pass(
-        self, plan: Plan, quant: str, forms: Dict[str, Form], folder: str
+        self, plan: Plan, quant: str, written: Dict[str, Form], folder: str
     ) -> Dict[str, Any]:
         """Run the pipeline once at its least sizes; return (effective, ns) of each stage."""
         from backends.executor import Executor
@@ -390,7 +429,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             begin = time.perf_counter_ns()
             prefix = str(Path(folder) / stage.name)
-            session = self._session(stage.name, forms[stage.name].path, 0, prefix)
+            session = self._session(stage.name, written[stage.name].path, 0, prefix)
             loaded = OnnxRuntimeStage(stage, session, {})
             if stage.model.get("unlimited"):
                 loaded = EndedStage(stage, session, self, readback.least_outputs(plan, stage))
@@ -405,7 +444,7 @@ class OnnxRuntimeBackend(Backend):
         for stage in plan.stages:
             one = profiled[stage.name]
             begin = time.perf_counter_ns()
-            storage = onnxfile.storage(forms[stage.name].path)
+            storage = onnxfile.storage(written[stage.name].path)
             effective = readback.effective(quant, storage, one.stage.end_profiling())
             one.stage.close()
             reading = time.perf_counter_ns() - begin
@@ -415,7 +454,7 @@ class OnnxRuntimeBackend(Backend):
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OnnxRuntimeStage:
         """Load the model an artefact names; the artefact must be of this very configuration."""
         built = cache.read(artefact)
-        if built is None or built.get("key") != self._key(stage, quant):
+        if built is None or built.get("key") != self._key(stage, quant, str(built.get("kind"))):
             raise BackendError(
                 f"{stage.name}: {artefact} was not built for this model, quant, runtime and these "
                 f"options; compile again"

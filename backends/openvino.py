@@ -1,8 +1,9 @@
-"""OpenVINO on the CPU: compiles the same ONNX files, in float32 or in the half the CPU computes in.
+"""OpenVINO on the CPU: the same models in float32, in the half the CPU computes in, or in int8.
 
 Which half that is, bfloat16 or float16, the plugin says of itself; what each stage really computes
-in is read from the runtime model of the very stage that runs. Handles are numpy arrays on the
-memory of a stage's own request: they hold until that stage runs again.
+in is read from the runtime model of the very stage that runs. In int8 dense layers quantise what
+they read as it comes, convolutions between ranges that the float32 pipeline showed beforehand.
+Handles are numpy arrays on the memory of a stage's own request: they hold until it runs again.
 
 The module bears the vendor's name; imports are absolute, so `import openvino` below is the
 vendor's package, made on first use and in this file alone.
@@ -10,12 +11,13 @@ vendor's package, made on first use and in this file alone.
 
 from __future__ import annotations
 
+import functools
 import platform
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
-from backends import cache, counters, lengths
+from backends import cache, counters, forms, lengths, qdq
 from backends.base import (
     Artefact,
     Backend,
@@ -25,24 +27,39 @@ from backends.base import (
     UnsupportedError,
     UsageError,
 )
+from backends.forms import GRAPH, Form, Recipe
+from backends.plan import Tensor
+from backends.ranges import Calibration, Watching
 
 if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
 
-ARTEFACT_FORMAT = 1
+ARTEFACT_FORMAT = 2
 DEVICE = "CPU"
 SOURCE = "runtime model"
+ASKED = "runtime model; dense layers by whether one as wide rounds what it reads"
+EXACT, HALF, INT8 = "force_float32", "force_float16", "qint8_mixed_float32"
+GROUPS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
+EXTRA = {INT8: {GROUPS: qdq.GROUP}}
+"""Properties that make a mode: they are read back from what was compiled."""
+ROWS = 64
+"""Outputs of the dense layer that is asked."""
+BESIDE = (1.0, 1e-3)
+"""What that layer reads; it returns the second, which int8, in steps of 1/127, rounds to zero."""
 HEAVY = frozenset(
     ("Convolution", "Deconvolution", "FullyConnected", "GroupConvolution", "MatMul", "RNNCell",
      "RNNSeq")
 )  # fmt: skip
 """Layer types of the CPU plugin that carry the arithmetic."""
+DENSE = "FullyConnected"
 LOOPS = frozenset(("Loop", "TensorIterator"))
 DTYPES = {
     "f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64", "i8": "int8",
     "u8": "uint8",
 }  # fmt: skip
 """OpenVINO's element types that numpy names otherwise."""
+PRODUCTS = {"uint8": "int8"}
+"""What a layer computes in, by what it reads where that is not the same: weights are signed."""
 HALVES = (("BF16", "bf16"), ("FP16", "f16"))
 """What the plugin says it can do, and the hint that asks for it; the first wins."""
 HIDDEN = (
@@ -63,10 +80,17 @@ def _numpy_name(element: str) -> str:
 
 
 class Precision:
-    """What the layers that carry the arithmetic compute in, by the runtime models of a stage."""
+    """What the layers that carry the arithmetic compute in, by the runtime models of a stage.
 
-    def __init__(self) -> None:
+    Args:
+        rounds: whether a dense layer with int8 weights quantises so many values that it reads.
+            The runtime model names what weights are kept in, and looks the same where not.
+    """
+
+    def __init__(self, rounds: Callable[[int], bool]) -> None:
+        self._rounds = rounds
         self.compute: Set[str] = set()
+        self.storage: Set[str] = set()
         self.made: Set[str] = set()
         self.operators: Dict[str, Dict[str, int]] = {}
 
@@ -77,8 +101,12 @@ class Precision:
             kind = facts["layerType"].astype(str)
             if kind not in HEAVY:
                 continue
-            dtype = _numpy_name(facts["runtimePrecision"].astype(str))
+            kept = dtype = _numpy_name(facts["runtimePrecision"].astype(str))
+            if kind == DENSE and dtype == "int8" and not self._rounds(_width(node)):
+                dtype = _numpy_name(node.input(0).get_element_type().get_type_name())
+            dtype = PRODUCTS.get(dtype, dtype)
             self.compute.add(dtype)
+            self.storage.add(PRODUCTS.get(kept, kept))
             self.made.update(
                 _numpy_name(one) for one in facts["outputPrecisions"].astype(str).split(",")
             )
@@ -88,6 +116,7 @@ class Precision:
     def add(self, kept: Dict[str, Any]) -> None:
         """Add what another one kept."""
         self.compute.update(kept["compute"])
+        self.storage.update(kept["storage"])
         self.made.update(kept["made"])
         for kind, counts in kept["operators"].items():
             own = self.operators.setdefault(kind, {})
@@ -98,9 +127,16 @@ class Precision:
         """Return it as JSON has it."""
         return {
             "compute": sorted(self.compute),
+            "storage": sorted(self.storage),
             "made": sorted(self.made),
             "operators": self.operators,
         }
+
+
+def _width(node: Any) -> int:
+    """Return how many values a dense layer of a runtime model sums over."""
+    width: int = node.input(1).get_partial_shape()[-1].get_length()
+    return width
 
 
 def _loops(model: Any) -> Iterator[Any]:
@@ -119,6 +155,7 @@ class OpenVinoBackend(Backend):
     options = (
         Option("threads", 0, "threads of an inference; 0: the CPUs this process may use", least=0),
         Option("pinning", False, "bind each thread to a CPU: quicker alone, slower on shared CPUs"),
+        GRAPH,
     )
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
@@ -187,21 +224,31 @@ class OpenVinoBackend(Backend):
     def precisions(self) -> Dict[str, Dict[str, Any]]:
         """Return what this CPU has kernels for; the models are float32 files in every mode."""
         try:
-            half = self._half()
+            able = self._capabilities()
         except UnsupportedError as error:
-            return self._modes({"skipped": str(error)})
-        if half is None:
-            return self._modes({"skipped": "the CPU has no half-precision kernels in OpenVINO"})
-        return self._modes({"form": "float32", "note": f"computed in {DTYPES[half]} by the CPU"})
+            return self._modes({"skipped": str(error)}, {"skipped": str(error)})
+        half = self._half()
+        halves = {"skipped": "the CPU has no half-precision kernels in OpenVINO"}
+        if half is not None:
+            halves = {"form": "float32", "note": f"computed in {DTYPES[half]} by the CPU"}
+        return self._modes(halves, self._int8(able))
+
+    def _int8(self, able: Sequence[str]) -> Dict[str, Any]:
+        if "INT8" not in able:
+            return {"skipped": "the CPU has no int8 kernels in OpenVINO"}
+        if self.settings["graph"] == "contract":
+            return {"skipped": "int8 is a form of the fused graph: leave backend.graph=fused"}
+        note = "int8 weights; dense layers quantise as they run, convolutions between known ranges"
+        return {"form": "float32", "note": note}
 
     @staticmethod
-    def _modes(half: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
+    def _modes(half: Dict[str, Any], int8: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
         integers = "no int{} form of this model is prepared for OpenVINO"
         return {
-            "force_float32": {"form": "float32", "note": None},
-            "force_float16": half,
-            "qint8_mixed_float32": {"skipped": integers.format(8)},
-            "qint8_mixed_float16": {"skipped": integers.format(8)},
+            EXACT: {"form": "float32", "note": None},
+            HALF: half,
+            INT8: int8,
+            "qint8_mixed_float16": {"skipped": integers.format("8 and half")},
             "qint16_mixed_float32": {"skipped": integers.format(16)},
             "qint16_mixed_float16": {"skipped": integers.format(16)},
         }
@@ -209,8 +256,9 @@ class OpenVinoBackend(Backend):
     # From model file to request
 
     def _config(self, quant: str) -> Dict[str, Any]:
-        hint = self._half() if quant == "force_float16" else "f32"
+        hint = self._half() if quant == HALF else "f32"
         return {
+            **EXTRA.get(quant, {}),
             "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": self.settings["threads"],
             "NUM_STREAMS": "1",
@@ -223,7 +271,7 @@ class OpenVinoBackend(Backend):
         try:
             model = self._core.read_model(path)
         except Exception as error:
-            raise BackendError(f"{stage}: {path} cannot be read: {_line(error)}") from error
+            raise BackendError(f"{stage}: {path} cannot be loaded: {_line(error)}") from error
         place = 0
         for part in [model, *_loops(model)]:
             lengths.respect(part, self._vendor.opset13, stage)
@@ -236,9 +284,32 @@ class OpenVinoBackend(Backend):
 
     def _built(self, stage: str, model: Any, quant: str) -> Any:
         try:
-            return self._core.compile_model(model, DEVICE, self._config(quant))
+            compiled = self._core.compile_model(model, DEVICE, self._config(quant))
         except Exception as error:
             raise BackendError(f"{stage}: cannot be compiled: {_line(error)}") from error
+        for name, value in EXTRA.get(quant, {}).items():
+            if compiled.get_property(name) != value:
+                raise BackendError(f"{stage}: OpenVINO does not take {name}={value}")
+        return compiled
+
+    def _asking(self, quant: str) -> Callable[[int], bool]:
+        """Return what tells whether dense layers of a width quantise what they read."""
+        import numpy as np
+
+        def rounds(width: int) -> bool:
+            if width < len(BESIDE):
+                return False
+            ops = self._vendor.opset13
+            x = ops.parameter([-1, width], np.float32)
+            picked = ops.constant(np.eye(ROWS, width, 1, np.int8))
+            weights = ops.multiply(ops.convert(picked, np.float32), np.ones((ROWS, 1), np.float32))
+            model = self._vendor.Model([ops.matmul(x, weights, False, True)], [x], "asked")
+            values = np.zeros((1, width), np.float32)
+            values[0, : len(BESIDE)] = BESIDE
+            found = self._built("asked", model, quant).create_infer_request().infer([values])
+            return float(next(iter(found.values()))[0, 0]) == 0.0
+
+        return functools.lru_cache(None)(rounds)
 
     def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
         """Compile each stage, or find in the cache that it was done.
@@ -246,56 +317,88 @@ class OpenVinoBackend(Backend):
         OpenVINO compiles while it loads, so the artefact is no model: it names the model file and
         holds what the bodies of its loops compute in.
         """
-        return {stage.name: self._artefact(stage, quant, cache_dir) for stage in plan.stages}
+        known = Calibration(self, plan, cache_dir, self._watching) if quant == INT8 else None
+        return {stage.name: self._artefact(stage, quant, cache_dir, known) for stage in plan.stages}
 
-    def _artefact(self, stage: StagePlan, quant: str, cache_dir: str) -> Artefact:
+    def _artefact(
+        self, stage: StagePlan, quant: str, cache_dir: str, known: Optional[Calibration]
+    ) -> Artefact:
         begin = time.perf_counter_ns()
-        key = self._key(stage, quant)
+        samples = known.key if known else None
+        key = self._key(stage, quant, samples)
         path = str(Path(cache_dir) / f"{stage.name}-{key[:16]}.json")
-        cached = (cache.read(path) or {}).get("key") == key
+        found = cache.read(path) or {}
+        cached = found.get("key") == key and Path(found["model"]).exists()
         if not cached:
-            model = self._read(stage.name, stage.model["path"], 0)
+            form = self._form(stage, cache_dir, known)
+            model = self._read(stage.name, form.path, 0)
             self._built(stage.name, model, quant)
-            inside = Precision()
+            inside = Precision(self._asking(quant))
             bodies = list(_loops(model))
             for body in bodies:
                 inside.see(self._built(stage.name, body, quant).get_runtime_model())
             facts = {
                 "key": key,
-                "model": stage.model["path"],
+                "samples": samples,
+                "model": form.path,
+                "rewritten": form.rewritten,
                 "inside": inside.keep() if bodies else None,
             }
             cache.write(path, facts)
         return Artefact(path, key, cached, time.perf_counter_ns() - begin)
 
-    def _key(self, stage: StagePlan, quant: str) -> str:
+    def _form(self, stage: StagePlan, cache_dir: str, known: Optional[Calibration]) -> Form:
+        """Write the model file a stage runs from, or find it."""
+        if self.settings["graph"] == "contract":
+            return Form(stage.model["path"], {}, 0)
+        recipe = forms.FUSED
+        if known is not None:
+            found = known.ranges(stage)
+            quantised = functools.partial(qdq.quantised, ranges=found)
+            recipe = Recipe("qdq", (*recipe.rewritings, quantised), found)
+        return forms.kept(stage, recipe, Path(cache_dir), self.name)
+
+    def _key(self, stage: StagePlan, quant: str, samples: Optional[str]) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         return cache.key_of(
             [
                 ARTEFACT_FORMAT,
                 self.name,
-                stage.name,
-                str(Path(stage.model["path"]).resolve()),
-                stage.model.get("sha256"),
+                *forms.identity(stage),
                 quant,
+                samples,
                 self.settings,
+                self._config(quant),
                 self._import().__version__,
                 platform.machine(),
                 counters.cpu_name(),
+                forms.written_by(),
             ]
         )
+
+    def _watching(self, stage: StagePlan, path: str) -> Watching:
+        """Load a float32 model that also returns ranges."""
+        compiled = self._built(stage.name, self._read(stage.name, path, 0), EXACT)
+        ends = [name for port in compiled.outputs for name in sorted(port.get_names())]
+        tensors = [one[: -len(qdq.LEAST)] for one in ends if one.endswith(qdq.LEAST)]
+        more = tuple(
+            Tensor(one + end, (), "float32") for one in tensors for end in (qdq.LEAST, qdq.LARGEST)
+        )
+        wider = stage._replace(outputs=stage.outputs + more)
+        return Watching(OpenVinoStage(wider, compiled, {}), len(stage.outputs), tensors)
 
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OpenVinoStage:
         """Load the model an artefact names; the artefact must be of this very configuration."""
         found = cache.read(artefact)
-        if found is None or found.get("key") != self._key(stage, quant):
+        if found is None or found.get("key") != self._key(stage, quant, found.get("samples")):
             raise BackendError(
                 f"{stage.name}: {artefact} was not built for this model, quant, runtime and these "
                 f"options; compile again"
             )
         model = self._read(stage.name, found["model"], seed)
         compiled = self._built(stage.name, model, quant)
-        return OpenVinoStage(stage, compiled, _effective(quant, found, compiled))
+        effective = _effective(quant, found, compiled, self._asking(quant))
+        return OpenVinoStage(stage, compiled, effective)
 
     def from_host(self, array: Any) -> Any:
         """Return the array itself; a cut array is made contiguous first."""
@@ -306,9 +409,11 @@ class OpenVinoBackend(Backend):
         self._core = self._vendor = None
 
 
-def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str, Any]:
+def _effective(
+    quant: str, artefact: Dict[str, Any], compiled: Any, rounds: Callable[[int], bool]
+) -> Dict[str, Any]:
     """Return what a stage runs as: its own runtime model, and its loops' bodies."""
-    seen = Precision()
+    seen = Precision(rounds)
     seen.see(compiled.get_runtime_model())
     inside = artefact["inside"]
     if inside is not None:
@@ -323,11 +428,11 @@ def _effective(quant: str, artefact: Dict[str, Any], compiled: Any) -> Dict[str,
         "requested": quant,
         "compute": compute,
         # Kernels read weights packed for them while compiling, not those of the file.
-        "storage": compute,
+        "storage": "+".join(sorted(seen.storage)) or "unknown",
         "activations": "+".join(sorted(seen.made)) or "unknown",
         "device": "cpu",
         "provider": DEVICE,
-        "source": SOURCE,
+        "source": ASKED if "int8" in seen.operators.get(DENSE, {}) else SOURCE,
         "operators": seen.operators,
         "verified": reason is None,
         "reason": reason,

@@ -16,9 +16,10 @@ SOURCE = "profile of one pass"
 HEAVY = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN", "Attention")
 """Operators that carry the arithmetic; fused forms (FusedConv, QLinearMatMul) contain the name."""
 
-INTEGER = ("DynamicQuantize", "Integer", "QLinear")
-"""Parts of the names of operators that multiply int8 weights with uint8 activations. The profiler's
-types do not tell: weights rearranged at load are left out, scales and biases are floats."""
+INTEGER = ("DynamicQuantize", "Integer", "QLinear", "NBits")
+"""Parts of the names of operators that multiply int8 weights with int8 activations. The profiler's
+types do not tell: weights rearranged at load are left out, scales and biases are floats. (NBits may
+compute in float32; where it does, the onnxruntime backend leaves it out of its models.)"""
 
 DTYPES = {"float": "float32", "double": "float64"}
 """The profiler's element types that numpy names otherwise."""

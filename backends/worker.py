@@ -103,6 +103,7 @@ class Worker:
         except OSError as error:
             raise UsageError(f"cache_dir {cache_dir}: {error.strerror}") from error
         backend.calibration = _get(args, "calibration", list, [])
+        backend.expected = _get(args, "expected", dict, {})
         backend.patience_s = float(args.get("patience_s", backend.patience_s))
         compiled = backend.compile(plan.parse(_get(args, "plan", dict)), quant, cache_dir)
         return {

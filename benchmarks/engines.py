@@ -91,6 +91,7 @@ class BackendEngine:
         self.runtime = f"{probe['runtime']['name']} {probe['runtime']['version']}"
         if "qint" in contestant.quant:
             self._backend.calibration = [_listed(self._inputs(1))]
+        self._backend.expected = {"batch": task.rows, "text": task.setup.text}
         artefacts = self._backend.compile(described, contestant.quant, task.cache)
         self._stages = {
             stage.name: self._backend.load(

@@ -123,8 +123,8 @@ class Files:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    """Return a file as a plan names it."""
+    """Return a file as a plan names it; `step` tells a model of one step of a loop."""
     return {
         "file": path.name, "path": str(path.resolve()), "sha256": store.sha256(path),
-        "bytes": path.stat().st_size, "form": "float32",
+        "bytes": path.stat().st_size, "form": "float32", "step": path.stem == works.STEP_STAGE,
     }  # fmt: skip

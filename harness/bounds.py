@@ -6,6 +6,8 @@ A stage takes at least as long as moving its bytes and as doing its arithmetic:
 
 (Williams, Waterman and Patterson, Roofline, CACM 52(4), 2009). Its share is bound / time: 1 means
 nothing could be faster, and above 1 the work, the precision or the limit is not what was stated.
+A measured limit has an interval; then so has the bound, and the share's interval holds both: from
+the least bound over the longest time to the largest bound over the shortest.
 """
 
 from __future__ import annotations
@@ -91,10 +93,40 @@ def bound(
     return Bound(times[longest], longest)
 
 
+def _at(limits: Mapping[str, Any], end: int) -> dict[str, Any]:
+    """Return limits with every rate at one end of its interval: 0 the slower, 1 the quicker."""
+    intervals = limits.get("operations_ci95") or {}
+    return {
+        **limits,
+        "levels": [
+            {**one, "bytes_per_s": (one.get("ci95") or [one["bytes_per_s"]] * 2)[end]}
+            for one in limits["levels"]
+        ],
+        "operations_s": {
+            name: (intervals.get(name) or [rate] * 2)[end]
+            for name, rate in limits["operations_s"].items()
+        },
+    }
+
+
+def _ends(
+    counts: Counts, steps: float, limits: Mapping[str, Any], effective: Mapping[str, Any]
+) -> list[float] | None:
+    """Return the bound's interval in seconds; None where limits are given without one."""
+    found = (
+        [bound(counts, steps, _at(limits, end), effective) for end in (1, 0)]
+        if "levels" in limits
+        else []
+    )
+    seconds = [one.seconds for one in found if one]
+    return seconds if len(set(seconds)) > 1 else None
+
+
 def assess(document: Document) -> dict[str, dict[str, Any]]:
     """Return each stage's share of the bound, or the reason there is none.
 
     The time is that of the model alone, `<stage>_execute`, its interval the one of its mean.
+    `bound_ci95` is there only where the limit has an interval.
     """
     series = Series(document)
     counts = document.get("counts") or {}
@@ -116,13 +148,13 @@ def _stage(document: Document, series: Series, stage: str) -> dict[str, Any]:
     mean = document["summary"].get(f"{stage}_execute.mean") or {}
     if not mean.get("estimate"):
         return {"share": None, "reason": "its time is not known"}
-    ends = mean["ci95"]
+    ends, limit_ends = mean["ci95"], _ends(Counts.of(record), steps, limits, effective)
+    least, most = limit_ends or (found.seconds, found.seconds)
     return {
         "share": found.seconds / mean["estimate"],
-        "share_ci95": [found.seconds / ends[1], found.seconds / ends[0]]
-        if ends and ends[0] > 0
-        else None,
+        "share_ci95": [least / ends[1], most / ends[0]] if ends and ends[0] > 0 else None,
         "bound_s": found.seconds,
+        **({"bound_ci95": limit_ends} if limit_ends else {}),
         "limit": found.limit,
         "steps": steps or None,
         "reason": None,

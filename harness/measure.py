@@ -249,6 +249,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     if not probe["available"]:
         raise WorkerError(str(probe["reason"]), kind="unsupported")
     progress.tell("building")
+    inputs, pre_ns = job.prepare()
     compiled = worker.ask(
         "compile",
         patience,
@@ -256,6 +257,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         quant=job.quant,
         cache_dir=str(job.cache),
         calibration=list(job.calibration),
+        expected=_sizes(job.plan, inputs),
         patience_s=patience,
     )["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
@@ -285,7 +287,6 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     progress.tell("first pass")
     keeping = record["index"] == 1 and job.first
     golden_file = job.golden_file if keeping else None
-    inputs, _ = job.prepare()
     golden = worker.ask(
         "verify",
         patience,
@@ -295,9 +296,23 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
     )
     record["first_ns"] = golden["first_ns"]
     record["golden"], record["golden_sizes"] = golden["outputs"], golden["sizes"]
+    if job.measure.warmup_iters:
+        _append(record, golden, pre_ns)  # an iteration as any other: the first to warm up
     broken = [name for name, facts in golden["outputs"].items() if not facts["finite"]]
     if broken:
         raise WorkerError(f"output check failed: {', '.join(broken)} holds NaN or infinity")
+
+
+def _sizes(plan: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, int]:
+    """Return the sizes that inputs give to a plan's symbols: those that will run."""
+    found: dict[str, int] = {}
+    for tensor in plan["inputs"]:
+        values = inputs[tensor["name"]]
+        for size in tensor["dims"]:
+            if isinstance(size, str):
+                found[size] = len(values)
+            values = values[0]
+    return found
 
 
 def _iterate(
@@ -312,7 +327,7 @@ def _iterate(
     record, wanted = outcome.record, job.measure.warmup_iters + job.measure.num_iters
     inputs, _ = job.prepare()
     warmup = job.measure.warmup_iters
-    done, each_s = 0, max(record["first_ns"], 1) / 1e9
+    done, each_s = min(1, warmup), max(record["first_ns"], 1) / 1e9
     if job.scenario.kind is not Kind.single_stream:
         wanted = warmup
     while done < wanted or (gate and gate.others_run(job.device)):
@@ -335,10 +350,7 @@ def _iterate(
             start=done,
             collect_every=job.measure.rules.collect_every,
         )
-        _append(record, answer)
-        record["columns"].setdefault("pre_ns", []).extend(
-            job.prepare()[1] for _ in range(answer["count"])
-        )
+        _append(record, answer, *(job.prepare()[1] for _ in range(answer["count"])))
         done += answer["count"]
         each_s = sum(answer["columns"]["latency_ns"]) / len(answer["columns"]["latency_ns"]) / 1e9
         each_s = max(each_s, 1e-9)
@@ -375,8 +387,7 @@ def _serve(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> No
     answer = worker.ask(
         "run", patience, inputs=inputs, count=len(schedule), start=start, schedule_ns=schedule
     )
-    _append(record, answer)
-    record["columns"]["pre_ns"].extend([pre_ns] * len(schedule))
+    _append(record, answer, *[pre_ns] * len(schedule))
 
 
 def _each_s(worker: Worker, job: Job, inputs: Mapping[str, Any], start: int) -> float:
@@ -402,13 +413,15 @@ def _shorten(log: Path) -> None:
         log.write_bytes(head + f"\n# {total - 2 * half} bytes left out\n".encode() + tail)
 
 
-def _append(record: dict[str, Any], answer: Mapping[str, Any]) -> None:
+def _append(record: dict[str, Any], answer: Mapping[str, Any], *pre_ns: int) -> None:
+    """Add iterations to a process, with the nanoseconds the text of each took."""
     backwards = [name for name, values in answer["columns"].items() if min(values, default=0) < 0]
     if backwards:
         raise WorkerError(f"the worker's clock ran backwards: {', '.join(backwards)} below zero")
     for group in ("columns", "glue", "work", "causes"):
         for name, values in answer.get(group, {}).items():
             record[group].setdefault(name, []).extend(values)
+    record["columns"].setdefault("pre_ns", []).extend(pre_ns)
     for name, value in answer["counters"].items():
         record["counters"][name] = record["counters"].get(name, 0) + value
     record.setdefault("clock", answer["clock"])

@@ -81,22 +81,27 @@ def measured(roofline: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits of this host's CPU as `python -m harness roofline` found them.
 
     Bandwidth is that of the quickest level, memory last; arithmetic the quickest product in each
-    precision, two operations for each multiply-accumulate.
+    precision, two operations for each multiply-accumulate. Each with its interval, None where the
+    roofline gives none.
     """
     operations: dict[str, float] = {}
+    intervals: dict[str, list[float] | None] = {}
     sources = {"bandwidth": "numpy's reading", "measured": str(roofline["started"])}
     for one in roofline["products"]:
         rate = 2 * one["macs_per_s"]
         for compute in str(one["compute"]).split("+"):
             if rate > operations.get(compute, 0.0):
                 operations[compute] = rate
+                ends = one.get("ci95")
+                intervals[compute] = [2 * end for end in ends] if ends else None
                 sources[compute] = f"{one['backend']} {one['quant']}"
     return {
         "levels": [
-            {key: one[key] for key in ("level", "capacity_bytes", "bytes_per_s")}
+            {key: one.get(key) for key in ("level", "capacity_bytes", "bytes_per_s", "ci95")}
             for one in roofline["reading"]
         ],
         "operations_s": operations,
+        "operations_ci95": intervals,
         "sources": sources,
         "kind": "measured",
     }

@@ -3,6 +3,9 @@
 Both are measured as any point is: fresh workers, warm-up, result files. Reading is numpy's, from
 each cache and from memory, on one core and on all. Products are those of the backends here, in
 every mode they offer, so that a peak is what a runtime reaches and its precision is read back.
+
+A limit is the rate of the quickest tenth of a process's passes, typical of several processes, with
+the interval of a throughput (method, section 3.4): the process is the unit, as everywhere.
 """
 
 from __future__ import annotations
@@ -13,14 +16,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, extensions, fitness, store
+import numpy as np
+
+from harness import environment, extensions, fitness, statistics, store
 from harness.config import Config, Measure, Model, Quant
 from harness.errors import HarnessError, WorkerError
 from harness.models import yardsticks
 from harness.plan import PlannedPoint
 from harness.point import make_point
 from harness.series import Series
-from harness.statistics import percentile
 from harness.sweep import quietly
 from harness.units import duration, significant, size
 from harness.worker import Worker
@@ -33,9 +37,11 @@ if TYPE_CHECKING:
     from harness.models.pipeline import Pipeline
 
 COMMAND = "python -m harness roofline"
+SCHEMA = {"name": "harness.roofline", "major": 1, "minor": 1}
+"""Since 1.1: `rates` of each process, and the `reason` where there is no interval."""
 WORD_BYTES = 8
 READS_BYTES = 1 << 28
-"""What one iteration reads at least, so that it takes some milliseconds."""
+"""What each thread reads at least in one go: milliseconds, of which waking it is no part."""
 BEYOND = 8
 """Memory is read over so many times the last cache."""
 LEAST_MEMORY_BYTES = 1 << 28
@@ -43,18 +49,19 @@ YARDSTICKS = {"calibration", "fake", yardsticks.READING}
 """Backends that run no model."""
 PROBE_TIMEOUT_S = 120.0
 QUICKEST = 0.10
-"""Share of the passes a limit is taken from."""
+"""Share of a process's passes a limit is taken from."""
+ONE_PROCESS = "one process has no interval: processes=5"
 
 
 @dataclass(frozen=True)
 class Form:
     """How much is run."""
 
-    processes: int = 3
-    iterations: int = 20
+    processes: int = 5
+    iterations: int = 15
 
 
-FORMS = {"short": Form(), "long": Form(processes=5, iterations=60)}
+FORMS = {"short": Form(), "long": Form(processes=10, iterations=60)}
 
 
 class YardstickPoint(PlannedPoint):
@@ -81,9 +88,20 @@ class Level:
     """What is read over and over."""
 
     @property
+    def stage(self) -> str:
+        """What the reading pipeline calls it: `l2_1`."""
+        return f"{self.level.partition(',')[0].lower()}_{self.threads}"
+
+    @property
     def passes(self) -> int:
         """How often one iteration goes through it."""
-        return max(1, READS_BYTES // self.size_bytes)
+        return max(1, READS_BYTES * self.threads // self.size_bytes)
+
+    @property
+    def amount(self) -> float:
+        """Bytes that all the passes of one iteration read."""
+        each = self.size_bytes // self.threads // WORD_BYTES * WORD_BYTES
+        return each * self.threads * self.passes
 
 
 def levels(caches: Mapping[str, str], cpus: int) -> list[Level]:
@@ -125,16 +143,8 @@ class Yardstick:
 
     name: str
     point: PlannedPoint
-    level: Level | None
-    """Of reading; None: a product."""
-
-    @property
-    def amount(self) -> float:
-        """Bytes, or MACs, of one pass."""
-        if self.level is None:
-            return yardsticks.PRODUCT_MACS
-        each = self.level.size_bytes // self.level.threads // WORD_BYTES * WORD_BYTES
-        return each * self.level.threads * self.level.passes
+    levels: tuple[Level, ...] = ()
+    """Of reading; none: a product."""
 
 
 def _point(
@@ -172,18 +182,20 @@ def _point(
     )
 
 
-def _readings(form: Form, places: Sequence[Level]) -> list[Yardstick]:
-    found = []
-    for one in places:
-        backend = {
-            "name": yardsticks.READING,
-            "bytes": one.size_bytes,
-            "threads": one.threads,
-            "passes": one.passes,
-        }
-        point = _point(form, yardsticks.reading(), yardsticks.READING_MODELS, backend)
-        found.append(Yardstick(one.level, point, one))
-    return found
+def _reading(form: Form, places: Sequence[Level]) -> Yardstick:
+    """Return one point that reads every place, so that a process starts once for all of them.
+
+    The larger come first: each then leaves in the caches what the next one reads.
+    """
+    ordered = sorted(places, key=lambda one: (one.threads, -one.size_bytes))
+    reads = {
+        one.stage: {"bytes": one.size_bytes, "threads": one.threads, "passes": one.passes}
+        for one in ordered
+    }
+    backend = {"name": yardsticks.READING}
+    models = yardsticks.reading_models(reads)
+    point = _point(form, yardsticks.reading(reads), models, backend)
+    return Yardstick(yardsticks.READING, point, tuple(places))
 
 
 def _probe(name: str) -> Mapping[str, Any]:
@@ -217,7 +229,7 @@ def _products(form: Form, path: Path) -> tuple[list[Yardstick], list[dict[str, A
                 skipped.append({"backend": name, "quant": quant, "reason": reason})
                 continue
             point = _point(form, yardsticks.product(), models, {"name": name}, Quant(quant))
-            found.append(Yardstick(f"{name} {quant}", point, None))
+            found.append(Yardstick(f"{name} {quant}", point))
     return found, skipped
 
 
@@ -241,9 +253,9 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
     yardsticks.write_product(file)
     caches = environment.collect()["cpu"]["caches"]
     cpus = int(_probe(yardsticks.READING)["device"]["facts"]["cpus"])
-    readings = _readings(form, levels({} if "reason" in caches else caches, cpus))
+    reading = _reading(form, levels({} if "reason" in caches else caches, cpus))
     products, skipped = _products(form, file)
-    wanted = [*readings, *products]
+    wanted = [reading, *products]
     documents: dict[str, list[Mapping[str, Any]]] = {one.name: [] for one in wanted}
     total, done = len(wanted) * form.processes, 0
     for turn in range(form.processes):
@@ -259,42 +271,51 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
                     [one.point], folder / f"{turn + 1}-{place + 1:02d}", COMMAND
                 )
             except WorkerError as error:
-                if one.level is not None:
+                if one.levels:
                     raise
                 name, quant = one.name.split()
                 skipped.append({"backend": name, "quant": quant, "reason": str(error)})
                 wanted.remove(one)
     file.unlink()
     return {
-        "schema": {"name": "harness.roofline", "major": 1, "minor": 0},
+        "schema": SCHEMA,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": time.monotonic() - started,
         "form": asdict(form),
         "host": fitness.host(),
         "kernel": environment.identity()["kernel"],
         "cpus": cpus,
-        "reading": [_read(one, documents[one.name]) for one in readings],
-        "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.level],
+        "reading": [_read(one, documents[reading.name]) for one in reading.levels],
+        "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.levels],
         "skipped": skipped,
     }
 
 
 def fastest(samples: Sequence[Any], amount: float) -> dict[str, Any]:
-    """Return the rate of the quickest tenth of passes, with its interval.
+    """Return the rate of the quickest tenth of passes, with its interval over processes.
 
-    A limit is what a machine can do, so neighbours that slow the other passes do not enter.
+    Each process gives one figure, amount / its 10 % quantile (method, 3.2): what it can do while
+    neighbours leave it alone. Rate and interval are those of a throughput (3.4) with that one
+    figure for each process: P x amount / the sum of the quantiles, and t on the logs. A tenth of
+    all passes together would not do: how many each process has among them differs so much that
+    a quantile of three processes, corrected for it (3.2), has no interval.
 
     Args:
         samples: seconds of every steady pass, by process.
         amount: what each pass gets through.
     """
-    found = percentile(samples, QUICKEST)
-    low, high = found.ci or (None, None)
+    quick = [statistics.quantile(np.sort(one), QUICKEST) for one in samples]
+    found = statistics.ratio(
+        [np.array([amount])] * len(quick), [np.array([seconds]) for seconds in quick]
+    )
+    several = len(quick) > 1
     return {
-        "rate": amount / found.value,
-        "ci95": [amount / high, amount / low] if low and high else None,
-        "n": found.n,
-        "processes": found.processes,
+        "rate": found.value,
+        "ci95": list(found.ci) if found.ci and several else None,
+        "reason": found.reason if several else ONE_PROCESS,
+        "rates": [amount / seconds for seconds in quick],
+        "n": sum(len(one) for one in samples),
+        "processes": len(quick),
     }
 
 
@@ -303,14 +324,14 @@ def _samples(documents: Sequence[Mapping[str, Any]], stage: str) -> list[Any]:
     return [one for document in documents for one in Series(document).seconds(f"{stage}_execute")]
 
 
-def _read(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    rate = fastest(_samples(documents, yardsticks.READING), one.amount)
-    return {**asdict(one.level), "bytes_per_s": rate.pop("rate"), **rate} if one.level else {}
+def _read(one: Level, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rate = fastest(_samples(documents, one.stage), one.amount)
+    return {**asdict(one), "bytes_per_s": rate.pop("rate"), **rate}
 
 
 def _multiplied(one: Yardstick, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     effective = documents[0]["settings"]["effective"][yardsticks.PRODUCT]
-    rate = fastest(_samples(documents, yardsticks.PRODUCT), one.amount)
+    rate = fastest(_samples(documents, yardsticks.PRODUCT), yardsticks.PRODUCT_MACS)
     backend, quant = one.name.split()
     return {
         "backend": backend,
@@ -345,14 +366,14 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         mode = f" {one['quant']}" if one["quant"] else ""
         yield f"no        {one['backend']}{mode}: {one['reason']}"
     yield (
-        "rates of the quickest tenth of passes, 95 % intervals; "
+        "rates of the quickest tenth of each process's passes, 95 % intervals over processes; "
         f"took {duration(facts['seconds'])}; host {facts['host']}, kernel {facts['kernel']}"
     )
 
 
 def _rate(one: Mapping[str, Any], key: str, unit: float) -> str:
     interval = one["ci95"]
-    within = "no interval"
+    within = one.get("reason") or "no interval"
     if interval:
         within = f"{significant(interval[0] / unit)} – {significant(interval[1] / unit)}"
     return f"{significant(one[key] / unit):>7} ({within})"

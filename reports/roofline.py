@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reports.numbers import Scale
 from reports.table import MISSING, Cell, Column, Row, Table
 from reports.text import plain
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from reports.trials import PointView
 
 NOT_MEASURED = "not measured: python -m harness roofline"
+SHOWN = Scale("%", 100.0)
 
 
 def _stage(point: PointView, stage: str) -> Mapping[str, Any]:
@@ -36,5 +38,17 @@ def _cell(point: PointView, stage: str) -> Cell:
     if found.get("share") is None:
         ran = stage in point.stages
         return Cell(note=plain(found.get("reason") or NOT_MEASURED) if ran else "", style=MISSING)
-    limit = plain(found.get("limit") or "")
-    return Cell(f"{100 * found['share']:.0f}", found["share"], f"limit: {limit}" if limit else "")
+    low, high = found.get("share_ci95") or (None, None)
+    notes = [SHOWN.interval(low, high), _limit(point, found)]
+    return Cell(
+        SHOWN.text(found["share"]), found["share"], "; ".join(filter(None, notes)), low, high
+    )
+
+
+def _limit(point: PointView, found: Mapping[str, Any]) -> str:
+    """Return what limits a stage, and whether that was measured without an interval."""
+    if not found.get("limit"):
+        return ""
+    measured = (point.document.get("limits") or {}).get("kind") == "measured"
+    unsure = ", measured without an interval" if measured and not found.get("bound_ci95") else ""
+    return f"limit: {plain(found['limit'])}{unsure}"

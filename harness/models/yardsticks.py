@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,24 +12,22 @@ from harness.models.graphs.builder import GraphBuilder
 from harness.models.pipeline import AudioFormat, Glue, Items, Pipeline, SizeRange, Stage, TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 INPUTS = {"lengths": [1]}
 WEIGHTS = {"kind": "none", "label": "yardstick, no weights"}
 READING, PRODUCT = "reading", "product"
-READING_MODELS = {
-    READING: {"file": None, "path": "", "sha256": "0" * 64, "bytes": 0, "form": "float32"}
-}
 ROWS, DEPTH, COLUMNS = 1024, 2048, 2048
 PRODUCT_MACS = ROWS * DEPTH * COLUMNS
 PRODUCT_FILE = "product.onnx"
 
 
-def _pipeline(stage: Stage) -> Pipeline:
+def _pipeline(name: str, *stages: Stage) -> Pipeline:
     return Pipeline(
-        name=stage.name,
+        name=name,
         inputs=(TensorSpec("lengths", ("batch",), "int32"),),
-        stages=(stage,),
+        stages=stages,
         items=(Items("passes", "passes", ("batch",), "lengths"),),
         sizes={"batch": SizeRange(1, 1, 1)},
         audio=AudioFormat(1, 1),
@@ -35,17 +35,33 @@ def _pipeline(stage: Stage) -> Pipeline:
     )
 
 
-def reading() -> Pipeline:
-    """Return the pipeline of the reading backend."""
-    lengths = TensorSpec("lengths", ("batch",), "int32")
-    return _pipeline(Stage(READING, "", (lengths,), (TensorSpec("last", ("batch",)),), "passes"))
+def reading(places: Mapping[str, Mapping[str, int]]) -> Pipeline:
+    """Return the pipeline of the reading backend: a stage for each place, in order."""
+    lengths, last = TensorSpec("lengths", ("batch",), "int32"), TensorSpec("last", ("batch",))
+    return _pipeline(READING, *(Stage(name, "", (lengths,), (last,), "passes") for name in places))
+
+
+def reading_models(places: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, Any]]:
+    """Return what stands for the models of that pipeline: the places themselves.
+
+    Args:
+        places: by name of the stage: bytes, threads and passes, as `backends.reading` takes them.
+    """
+    return {
+        name: {
+            "file": None, "path": "", "bytes": 0, "form": "float32", "reads": dict(place),
+            "sha256": hashlib.sha256(json.dumps(place, sort_keys=True).encode()).hexdigest(),
+        }
+        for name, place in places.items()
+    }  # fmt: skip
 
 
 def product() -> Pipeline:
     """Return x (1024, 2048) times fixed weights (2048, 2048), and the largest value of each row."""
     x = TensorSpec("x", (ROWS, DEPTH))
     y = TensorSpec("y", (ROWS,))
-    return _pipeline(Stage(PRODUCT, PRODUCT_FILE, (x,), (y,), "passes", (Glue("normal", x),)))
+    stage = Stage(PRODUCT, PRODUCT_FILE, (x,), (y,), "passes", (Glue("normal", x),))
+    return _pipeline(PRODUCT, stage)
 
 
 def write_product(path: Path) -> None:

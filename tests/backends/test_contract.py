@@ -41,12 +41,15 @@ class TestFakeBackendWithNoise(TestFakeBackend):
 
 class TestReading(BackendContract):
     backend = "reading"
-    options: ClassVar[dict[str, Any]] = {"bytes": 65536, "threads": 2, "passes": 3}
     inputs: ClassVar[dict[str, Any]] = dict(yardsticks.INPUTS)
     outputs: ClassVar[list[str]] = ["last"]
 
     def plan(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - it reads no file
-        return yardsticks.reading().plan(yardsticks.READING_MODELS)
+        places = {
+            "memory_2": {"bytes": 65536, "threads": 2, "passes": 3},
+            "l2_1": {"bytes": 4096, "threads": 1, "passes": 5},
+        }
+        return yardsticks.reading(places).plan(yardsticks.reading_models(places))
 
 
 class TestOnnxRuntime(BackendContract):
@@ -97,3 +100,7 @@ class TestOpenVinoHalf(TestOpenVino):
         precisions = Answers().ask("probe", backend=self.backend)["precisions"]
         if "skipped" in precisions[self.quant]:
             pytest.skip(precisions[self.quant]["skipped"])
+
+
+class TestOpenVinoInt8(TestOpenVinoHalf):
+    quant = "qint8_mixed_float32"

@@ -111,6 +111,26 @@ def test_the_fused_form_is_equal(name: str, rows: int) -> None:
         assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", ["decoder", "decoder_iter"])
+def test_large_products_are_equal_as_convolutions(
+    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion, "LARGE", 8 * SMALL.rnn * SMALL.rnn)  # the LSTM steps only
+    original, model, _ = fused(name)
+    assert fusion.large_products(model) == {"large products as convolutions": 2}
+    onnx.checker.check_model(model)
+    given = feeds(original, rows)
+    for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
+
+
+def test_small_products_stay_products() -> None:
+    _, model, _ = fused("decoder")
+    assert fusion.large_products(model) == {}
+
+
 def test_every_shape_of_the_decoder_is_found() -> None:
     _, model, counts = fused("decoder")
     assert counts == {
@@ -171,6 +191,40 @@ def test_the_int8_form_is_near(name: str, rows: int) -> None:
         assert ours.shape == theirs.shape
         away = np.sqrt(np.mean((ours.astype(np.float64) - theirs) ** 2))
         assert away <= NEAR * np.sqrt(np.mean(theirs.astype(np.float64) ** 2)) + 1e-6
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6])
+def test_the_form_for_few_rows_is_near_and_runs_many(rows: int) -> None:
+    original, model, _ = fused("decoder")
+    assert int8.quantised(model, few=True) == {"int8 dense": 5}
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    kinds = [node.op_type for node in graphs.attribute(loop, "body").node]
+    assert kinds.count("MatMulNBits") == 5
+    given = feeds(original, rows)
+    for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
+        away = np.sqrt(np.mean((ours.astype(np.float64) - theirs) ** 2))
+        assert away <= NEAR * np.sqrt(np.mean(theirs.astype(np.float64) ** 2)) + 1e-6
+
+
+def test_inputs_that_no_block_divides_get_one_scale() -> None:
+    narrow = replace(SMALL, prenet=24)
+    length = DecodeLength(limit=1000, from_text=True)
+    model = tacotron2.decoder(SyntheticWeights(narrow, 5), narrow, length).model({})
+    fusion.fused(model)
+    assert int8.quantised(model, few=True) == {"int8 dense": 5}
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    kinds = [node.op_type for node in graphs.attribute(loop, "body").node]
+    # 24 inputs of the second prenet layer; 24 + 32 + 32 of the first LSTM.
+    assert (kinds.count("MatMulNBits"), kinds.count("DynamicQuantizeMatMul")) == (3, 2)
+
+
+def test_names_given_by_an_earlier_rewriting_are_not_given_again() -> None:
+    _, model, _ = fused("decoder")
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    body = graphs.Graph(graphs.attribute(loop, "body"), graphs.Graph(model.graph), loop)
+    taken = {name for node in body.nodes for name in node.output}
+    taken |= {one.name for one in body.proto.initializer}
+    assert taken.isdisjoint({body.name(stem) for stem in ("zero", "gates", "z") for _ in range(9)})
 
 
 def test_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:

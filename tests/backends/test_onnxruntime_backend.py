@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from backends import onnxfile, plan, readback
+from backends import int8, onnxfile, plan, readback
 from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
 from backends.testing import Answers
 from tests.backends import small_pipeline
@@ -257,18 +257,46 @@ def test_shape_that_does_not_fit_is_a_failure_of_its_stage(tmp_path: Path) -> No
     assert compile_error(tmp_path, narrow)["message"].startswith("decoder: ")
 
 
+def decoder_artefact(folder: Path, entries: Any, batch: int) -> dict[str, Any]:
+    backend = OnnxRuntimeBackend({"intra_threads": 1}, "0")
+    backend.expected = {"batch": batch}
+    described = plan.parse(small_pipeline.plan(entries))
+    compiled = backend.compile(described, "qint8_mixed_float32", str(folder))
+    # Whoever loads need not know what was expected.
+    loader = OnnxRuntimeBackend({"intra_threads": 1}, "0")
+    path = compiled["decoder"].path
+    loader.load(described.stages[1], "qint8_mixed_float32", path, 1).close()
+    return dict(json.loads(Path(path).read_text()))
+
+
+def test_the_int8_decoder_is_made_for_the_rows_expected(tmp_path: Path) -> None:
+    entries = small_pipeline.write_models(tmp_path / "models")
+    few, four, many = (decoder_artefact(tmp_path, entries, batch) for batch in (1, 4, 5))
+    assert (few["kind"], four["kind"], many["kind"]) == ("int8-few", "int8-few", "int8")
+    assert few["key"] == four["key"] != many["key"]
+
+
+def test_kernels_that_compute_blocks_in_float32_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With accuracy level 1 the same operator leaves its activations in float32."""
+    entries = small_pipeline.write_models(tmp_path / "models")
+    monkeypatch.setattr(int8, "IN_INT8", 1)
+    assert decoder_artefact(tmp_path, entries, 1)["kind"] == "int8"
+
+
 def test_defaults_are_answered_as_what_is_in_effect() -> None:
     answer = Answers().ask("probe", backend="onnxruntime", options={})
     assert answer["options"]["intra_threads"] >= 1
     assert answer["options"]["inter_threads"] == 1
-    assert answer["options"]["spinning"] is False
+    assert answer["options"]["spin_us"] == 50
     assert answer["runtime"]["version"] == onnxruntime.__version__
     assert answer["runtime"]["host_views"] is True
 
 
 def test_options_reach_the_session(tmp_path: Path) -> None:
     answers, _ = loaded(
-        tmp_path, optimisation="basic", arena=False, spinning=True, denormals_as_zero=True
+        tmp_path, optimisation="basic", arena=False, spin_us=20, denormals_as_zero=True
     )
     stage = answers.worker._stages["encoder"]
     assert isinstance(stage, OnnxRuntimeStage)
@@ -278,7 +306,24 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     assert options.graph_optimization_level == (onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     assert options.enable_cpu_mem_arena is False
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
     assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
+
+
+def test_threads_that_must_not_spin_are_told_so(tmp_path: Path) -> None:
+    answers, _ = loaded(tmp_path, spin_us=0)
+    stage = answers.worker._stages["encoder"]
+    assert isinstance(stage, OnnxRuntimeStage)
+    options = stage._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_runtime_that_cannot_limit_spinning_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.25.1")
+    assert Answers().ask("probe", backend="onnxruntime", options={})["options"]["spin_us"] == 0
+    error = Answers().error("probe", backend="onnxruntime", options={"spin_us": 5})
+    assert error["kind"] == "usage"
+    assert "1.25.1 cannot limit how long a thread spins (1.26 can)" in error["message"]
 
 
 def test_threads_really_created_are_counted(tmp_path: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
 
-from backends.base import UsageError
-from backends.openvino import HIDDEN, OpenVinoBackend
-from backends.plan import StagePlan, Tensor
+from backends import cache, forms, qdq
+from backends import openvino as ours
+from backends.base import Artefact, BackendError, UnsupportedError, UsageError
+from backends.openvino import GROUPS, HIDDEN, INT8, OpenVinoBackend
+from backends.plan import Plan, StagePlan, Tensor
+from backends.ranges import Calibration
 from backends.testing import Answers
+from harness.models import yardsticks
 from harness.models.graphs import tacotron2, waveglow
 from harness.models.graphs.tacotron2 import KEEP, DecodeLength, Dropout
 from harness.models.sizes import TINY
@@ -19,8 +26,6 @@ from harness.models.weights import SyntheticWeights
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.models.graphs.builder import GraphBuilder
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
@@ -38,46 +43,91 @@ GRAPHS: dict[str, Any] = {
     "postnet": lambda: tacotron2.postnet(WEIGHTS, TINY),
     "waveglow": lambda: waveglow.waveglow(WEIGHTS, TINY),
 }
-HALF = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+ABLE = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HALF, VNNI = "BF16" in ABLE, "INT8" in ABLE
 
 
-def values(model: onnx.ModelProto) -> dict[str, Any]:
+NEAR = 0.05
+"""Root of the mean square of the difference over that of the value, in int8."""
+WIDE = replace(TINY, rnn=qdq.GROUP, wn_layers=3, wn_channels=16, upsample_groups=1)
+"""The tiny sizes, wide enough for int8."""
+WIDE_WEIGHTS = SyntheticWeights(WIDE, 5)
+INT8_GRAPHS = {
+    **GRAPHS,
+    "decoder": lambda: tacotron2.decoder(
+        WIDE_WEIGHTS, WIDE, DecodeLength(limit=STEPS, from_text=False), Dropout.INPUT
+    ),
+    "waveglow": lambda: waveglow.waveglow(WIDE_WEIGHTS, WIDE),
+}
+QUANTISED = {
+    "encoder": {"int8 convolution": 3},
+    "decoder": {"int8 dense": 3},  # two LSTMs and the query: the prenet is narrower than a group
+    "postnet": {"int8 convolution": 5},
+    "waveglow": {"int8 convolution": 3 * WIDE.flows * WIDE.wn_layers},
+}
+
+
+def shape(one: onnx.ValueInfoProto) -> tuple[Any, ...]:
+    return tuple(dim.dim_param or dim.dim_value for dim in one.type.tensor_type.shape.dim)
+
+
+def values(model: onnx.ModelProto, rows: int = BATCH) -> dict[str, Any]:
     """Return inputs of every kind, drawn with a seed."""
     rng, made = np.random.default_rng(2), {}
+    sizes = {**SMALL, "batch_size": rows}
     for one in model.graph.input:
-        shape = [
-            SMALL[dim.dim_param] if dim.dim_param else dim.dim_value
-            for dim in one.type.tensor_type.shape.dim
-        ]
+        dims = [sizes.get(dim, dim) for dim in shape(one)]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type)
-        made[one.name] = rng.normal(0, 0.5, shape).astype(dtype)
-    made.update({name: made[name] > 0.5 for name in ("mask",) if name in made})
+        made[one.name] = rng.normal(0, 0.5, dims).astype(dtype)
+    if "mask" in made:
+        made["mask"] = np.arange(TEXT) >= np.array([[TEXT], [TEXT - 2], [1]])[:rows]
     if KEEP in made:
         made[KEEP] = (made[KEEP] > 0).astype(np.float32)
     if "sequences" in made:
-        made["sequences"] = rng.integers(0, TINY.symbols, (BATCH, TEXT))
-        made["sequence_lengths"] = np.array([TEXT, TEXT - 2, 1], np.int32)
+        made["sequences"] = rng.integers(0, TINY.symbols, (rows, TEXT))
+        made["sequence_lengths"] = np.array([TEXT, TEXT - 2, 1][:rows], np.int32)
     return made
 
 
-def both(name: str, folder: Path, quant: str = "force_float32") -> tuple[Any, Any, dict[str, Any]]:
-    """Return the outputs of onnxruntime and of OpenVINO, and what the latter says it ran as."""
-    graph: GraphBuilder = GRAPHS[name]()
+def written(graph: GraphBuilder, name: str, folder: Path) -> tuple[onnx.ModelProto, Plan]:
+    """Write a model; return it, and a pipeline of this one stage."""
     model = graph.model({})
     path = folder / f"{name}.onnx"
     onnx.save(model, path)
-    given = values(model)
+    takes, gives = (
+        tuple(
+            Tensor(
+                one.name,
+                tuple((dim,) for dim in shape(one)),
+                np.dtype(onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type)).name,
+            )
+            for one in ports
+        )
+        for ports in (model.graph.input, model.graph.output)
+    )
+    entry = {"path": str(path), "sha256": "0"}
+    stage = StagePlan(name, takes, gives, "items", (), None, entry)
+    return model, Plan(name, takes, (), {}, (stage,))
+
+
+def listed(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: array.tolist() for name, array in given.items()}
+
+
+def both(
+    name: str, folder: Path, quant: str = "force_float32", rows: int = BATCH
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the outputs of onnxruntime and of OpenVINO, and what the latter says it ran as."""
+    graphs = INT8_GRAPHS if quant == INT8 else GRAPHS
+    model, plan = written(graphs[name](), name, folder)
+    given = values(model, rows)
     made = [one.name for one in model.graph.output]
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
     exact = session.run(made, given)
-    stage = StagePlan(
-        name, tuple(Tensor(one, (), "float32") for one in given),
-        tuple(Tensor(one, (), "float32") for one in made), "items", (), None,
-        {"path": str(path), "sha256": "0"},
-    )  # fmt: skip
     backend = OpenVinoBackend({"threads": 1}, "0")
-    artefact = backend._artefact(stage, quant, str(folder))
-    loaded = backend.load(stage, quant, artefact.path, 1)
+    backend.calibration = [listed(given)]
+    artefact = backend.compile(plan, quant, str(folder))[name]
+    loaded = backend.load(plan.stages[0], quant, artefact.path, 1)
     found = [np.array(one) for one in loaded.run(list(given.values()))]
     effective = loaded.effective()
     loaded.close()
@@ -110,6 +160,189 @@ def test_inside_a_loop_is_not_called_verified(tmp_path: Path) -> None:
     _, _, effective = both("decoder", tmp_path)
     assert (effective["verified"], effective["reason"]) == (False, HIDDEN)
     assert effective["operators"]["FullyConnected"]["float32"] > 1
+
+
+def int8_counts(effective: dict[str, Any]) -> dict[str, int]:
+    """Return how many layers of each kind the runtime model shows in int8."""
+    kinds = {"FullyConnected": "int8 dense", "Convolution": "int8 convolution"}
+    seen = effective["operators"].items()
+    return {kinds[kind]: counts["int8"] for kind, counts in seen if "int8" in counts}
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.parametrize("rows", [1, BATCH])
+@pytest.mark.parametrize("name", list(GRAPHS))
+def test_int8_runs_as_such_near_float32(name: str, rows: int, tmp_path: Path) -> None:
+    exact, found, effective = both(name, tmp_path, INT8, rows)
+    # Every layer that was given int8 weights: none went back to float32 without a word.
+    assert int8_counts(effective) == QUANTISED[name]
+    assert "int8" in effective["compute"].split("+")
+    assert ("RNNSeq" in effective["operators"]) == (name == "encoder")
+    assert not np.array_equal(found[0], exact[0])
+    for one, other in zip(exact, found, strict=True):
+        assert one.shape == other.shape
+        away = np.sqrt(np.mean((other.astype(np.float64) - one) ** 2))
+        assert away <= NEAR * np.sqrt(np.mean(one.astype(np.float64) ** 2)) + 1e-6
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+def test_layers_that_are_not_quantised_as_they_run_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime model looks the same: it names what the weights are kept in."""
+    monkeypatch.setitem(ours.EXTRA, INT8, {GROUPS: 0})
+    _, _, effective = both("decoder", tmp_path, INT8)
+    assert effective["compute"] == "float32"
+    assert effective["storage"] == "float32+int8"
+    assert "int8" not in effective["operators"]["FullyConnected"]
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+def test_a_layer_of_a_group_or_more_rounds_what_it_reads() -> None:
+    backend = OpenVinoBackend({"threads": 1}, "0")
+    backend.probe()
+    rounds = backend._asking(INT8)
+    widths = [1, 80, qdq.GROUP - 1, qdq.GROUP, qdq.GROUP + 44, 1792]
+    assert [rounds(width) for width in widths] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+def test_a_property_that_is_not_taken_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoBackend, "_config", lambda *_: {"NUM_STREAMS": "1"})
+    with pytest.raises(BackendError, match=f"decoder: OpenVINO does not take {GROUPS}"):
+        both("decoder", tmp_path, INT8)
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+def test_the_product_of_the_roofline_runs_in_int8(tmp_path: Path) -> None:
+    path = tmp_path / yardsticks.PRODUCT_FILE
+    yardsticks.write_product(path)
+    described = yardsticks.product().plan(yardsticks.models(path, "0" * 64))
+    answers = Answers()
+    answers.ask("probe", backend="openvino", options={"threads": 1})
+    shared: dict[str, Any] = {"plan": described, "quant": INT8}
+    compiled = answers.ask("compile", **shared, cache_dir=str(tmp_path / "cache"))["stages"]
+    artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
+    stages = answers.ask("load", **shared, seed=1, artefacts=artefacts)["stages"]
+    effective = stages[yardsticks.PRODUCT]["effective"]
+    assert (effective["compute"], effective["verified"]) == ("int8", True)
+
+
+def form(artefact: Artefact) -> Path:
+    """Return the model file an artefact names."""
+    return Path((cache.read(artefact.path) or {})["model"])
+
+
+def calibrated(folder: Path, inputs: list[dict[str, Any]]) -> tuple[OpenVinoBackend, Plan]:
+    _, plan = written(GRAPHS["postnet"](), "postnet", folder)
+    backend = OpenVinoBackend({"threads": 1}, "0")
+    backend.calibration = inputs
+    return backend, plan
+
+
+def mels(scale: float) -> dict[str, Any]:
+    model = GRAPHS["postnet"]().model({})
+    return listed({name: scale * array for name, array in values(model, 1).items()})
+
+
+def test_ranges_are_those_of_the_first_inputs_and_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*scales: float) -> Any:
+        backend, plan = calibrated(tmp_path, [mels(scale) for scale in scales])
+        known = Calibration(backend, plan, str(tmp_path), backend._watching)
+        return known.ranges(plan.stages[0])
+
+    ranges = found(2.0, 3.0)
+    assert len(ranges) == 5
+    drawn = np.array(mels(2.0)["mel_outputs"], np.float32)
+    np.testing.assert_allclose(ranges["mel_outputs"], [drawn.min(), drawn.max()], rtol=1e-6)
+    assert all(least < largest for least, largest in ranges.values())
+    monkeypatch.setattr(Calibration, "_measured", None)
+    assert found(2.0) == ranges
+
+
+def test_convolutions_without_inputs_to_calibrate_on_are_unsupported(tmp_path: Path) -> None:
+    backend, plan = calibrated(tmp_path, [])
+    with pytest.raises(UnsupportedError, match="none were given"):
+        backend.compile(plan, INT8, str(tmp_path))
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+def test_whatever_decides_an_int8_form_decides_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(scale: float = 1.0) -> Any:
+        backend, plan = calibrated(tmp_path, [mels(scale)])
+        return backend.compile(plan, INT8, str(tmp_path))["postnet"]
+
+    first, same, other = compiled(), compiled(), compiled(2.0)
+    assert (first.cached, same.cached, other.cached) == (False, True, False)
+    assert first.key == same.key
+    monkeypatch.setitem(ours.EXTRA, INT8, {GROUPS: 128})
+    grouped = compiled()
+    monkeypatch.setattr(forms, "written_by", lambda: "other code")
+    rewritten = compiled()
+    assert len({one.key for one in (first, other, grouped, rewritten)}) == 4
+    assert form(rewritten) != form(first)
+    form(rewritten).unlink()
+    assert not compiled().cached
+
+
+def test_an_artefact_of_other_code_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, plan = calibrated(tmp_path, [])
+    artefact = backend.compile(plan, "force_float32", str(tmp_path))["postnet"]
+    monkeypatch.setattr(forms, "written_by", lambda: "other code")
+    with pytest.raises(BackendError, match="compile again"):
+        backend.load(plan.stages[0], "force_float32", artefact.path, 1)
+
+
+@pytest.mark.parametrize("graph", forms.GRAPHS)
+def test_both_graphs_give_the_same_in_float32(graph: str, tmp_path: Path) -> None:
+    model, plan = written(GRAPHS["decoder"](), "decoder", tmp_path)
+    backend = OpenVinoBackend({"threads": 1, "graph": graph}, "0")
+    artefact = backend.compile(plan, "force_float32", str(tmp_path))["decoder"]
+    path = plan.stages[0].model["path"]
+    assert (form(artefact) == Path(path)) == (graph == "contract")
+    given = values(model)
+    stage = backend.load(plan.stages[0], "force_float32", artefact.path, 1)
+    found = np.array(stage.run(list(given.values()))[0])
+    exact = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, given)[0]
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4 * float(np.abs(exact).max()))
+
+
+def test_int8_is_skipped_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = OpenVinoBackend({"graph": "contract"}, "0").precisions()[INT8]
+    assert "graph=fused" in contract["skipped"]
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", lambda _: ["FP32"])
+    old = OpenVinoBackend({}, "0").precisions()
+    assert "no int8 kernels" in old[INT8]["skipped"]
+    assert "no half-precision kernels" in old["force_float16"]["skipped"]
+
+
+@pytest.mark.parametrize("quant", ["force_float32", INT8])
+def test_without_the_onnx_package_is_one_line(
+    quant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, plan = calibrated(tmp_path, [])
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UnsupportedError, match="the onnx package beside openvino"):
+        backend.compile(plan, quant, str(tmp_path))
+
+
+def test_a_constant_tensor_can_be_rounded(tmp_path: Path) -> None:
+    """All zeros: the range is empty, and division by it must not be."""
+    model = GRAPHS["postnet"]().model({})
+    names = qdq.watched(model)
+    assert names == {"watched": 5}
+    backend, plan = calibrated(tmp_path, [mels(0.0)])
+    artefact = backend.compile(plan, INT8, str(tmp_path))["postnet"]
+    stage = backend.load(plan.stages[0], INT8, artefact.path, 1)
+    assert np.isfinite(stage.run([np.zeros((1, TINY.mel, 8), np.float32)])[0]).all()
 
 
 def loaded(folder: Path, seed: int) -> Answers:
@@ -151,7 +384,7 @@ def test_the_second_compile_is_the_cache(tmp_path: Path) -> None:
     assert all(one["cached"] for one in second.values())
 
 
-@pytest.mark.parametrize("quant", ["qint8_mixed_float32", "qint16_mixed_float16"])
+@pytest.mark.parametrize("quant", ["qint8_mixed_float16", "qint16_mixed_float16"])
 def test_integer_modes_are_skipped_with_a_reason(quant: str) -> None:
     assert (
         "form of this model is prepared" in OpenVinoBackend({}, "0").precisions()[quant]["skipped"]
@@ -169,7 +402,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert error["kind"] == "failed"
     assert error["message"].startswith("encoder: ")
-    assert "cannot be read" in error["message"]
+    assert "cannot be loaded" in error["message"]
 
 
 def test_several_devices_are_refused() -> None:

@@ -220,6 +220,78 @@ def test_a_host_s_own_limits_know_where_the_weights_lie() -> None:
     assert lighter.seconds < found.seconds / 4
 
 
+SURE: dict[str, Any] = {
+    "started": HOST["started"],
+    "reading": [
+        {"level": "memory, 2 threads", "capacity_bytes": None, "bytes_per_s": 4e9,
+         "ci95": [2e9, 5e9]},
+    ],
+    "products": [
+        {"backend": "openvino", "quant": "force_float32", "compute": "float32",
+         "macs_per_s": 50e12, "ci95": [40e12, 60e12]},
+        {"backend": "onnxruntime", "quant": "force_float32", "compute": "float32",
+         "macs_per_s": 45e12, "ci95": [1e12, 90e12]},
+    ],
+}  # fmt: skip
+
+
+def test_a_measured_limit_is_quoted_with_its_interval() -> None:
+    limits = peaks.quoted({"kind": "cpu"}, SURE)
+    assert limits["levels"][0]["ci95"] == [2e9, 5e9]
+    assert limits["operations_s"] == {"float32": 100e12}
+    assert limits["operations_ci95"] == {"float32": [80e12, 120e12]}
+    assert peaks.quoted({"kind": "cpu"}, HOST)["operations_ci95"] == {"float32": None, "int8": None}
+
+
+def test_the_share_s_interval_holds_the_limit_s() -> None:
+    row = ROWS[0]
+    limits = peaks.quoted({"kind": "cpu"}, SURE)
+    exact = document(row, limits=peaks.quoted({"kind": "cpu"}, without_intervals(SURE)))
+    found = document(row, limits=limits)["roofline"]["decoder"]
+    alone = exact["roofline"]["decoder"]
+    assert "bound_ci95" not in alone
+    assert found["limit"] == bounds.MEMORY
+    assert found["share"] == alone["share"]
+    assert found["bound_ci95"] == pytest.approx([found["bound_s"] * 4 / 5, found["bound_s"] * 2])
+    low, high = alone["share_ci95"]
+    assert found["share_ci95"] == pytest.approx([low * 4 / 5, high * 2])
+
+
+def test_limits_written_before_they_had_intervals_give_the_same_shares() -> None:
+    row = ROWS[0]
+    limits = peaks.quoted({"kind": "cpu"}, without_intervals(SURE))
+    old = {**limits, "levels": [{k: v for k, v in one.items() if k != "ci95"}
+                                for one in limits["levels"]]}  # fmt: skip
+    del old["operations_ci95"]
+    assert document(row, limits=old)["roofline"] == document(row, limits=limits)["roofline"]
+
+
+def test_a_share_is_beyond_its_bound_only_where_the_quickest_limit_would_be_too() -> None:
+    """The decoder would need 1.5 times the limit: the interval decides what that means."""
+    row = ROWS[0]
+    counts = counted("decoder", batch=row["bs"], text=128, frames=round(row["mel_frames_mean"]))
+    slow = bounds.bound(
+        counts, row["mel_frames_mean"] + 1, peaks.quoted({"kind": "cpu"}, SURE), as_effective(
+            row["quant"])["decoder"],
+    )  # fmt: skip
+    assert slow
+    rate = 4e9 * slow.seconds / row["decoder_s"] / 1.5
+    for quickest, warned in ((1.2 * rate, True), (4 * rate, False)):
+        one = {**SURE["reading"][0], "bytes_per_s": rate, "ci95": [rate / 2, quickest]}
+        found = document(row, limits=peaks.quoted({"kind": "cpu"}, {**SURE, "reading": [one]}))
+        assert found["roofline"]["decoder"]["share"] > 1
+        seen = [one["seen"] for one in found["warnings"] if one["code"] == "beyond-bound"]
+        assert any(line.startswith("decoder") for line in seen) is warned
+
+
+def without_intervals(roofline: dict[str, Any]) -> dict[str, Any]:
+    """Return measured limits of one process."""
+    bare = {
+        key: [{**one, "ci95": None} for one in roofline[key]] for key in ("reading", "products")
+    }
+    return {**roofline, **bare}
+
+
 def test_a_host_that_was_not_measured_says_how() -> None:
     limits = peaks.quoted({"name": "a processor", "kind": "cpu"}, {"value": None, "reason": "no"})
     assert limits == {"reason": "no"}

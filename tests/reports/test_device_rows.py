@@ -92,6 +92,20 @@ def test_a_roofline_is_shown_where_it_is_known_and_else_how_to_get_it(watched: S
     ]  # fmt: skip
 
 
+def test_a_share_of_a_limit_that_was_measured_without_an_interval_says_so(tmp_path: Path) -> None:
+    share = {"share": 0.42, "limit": "memory", "share_ci95": [0.40, 0.44]}
+    trials = [make_trial(sweeps.processes(3, 30), bs=bs) for bs in (1, 4)]
+    for trial, bound in zip(trials, ({}, {"bound_ci95": [0.1, 0.2]}), strict=True):
+        trial["limits"] = {"kind": "measured"}
+        trial["roofline"] = {"encoder": {**share, **bound}}
+    sweep = read_sweep(write_sweep(tmp_path / "sweep", [sweeps.rehashed(one) for one in trials]))
+    cells = [row.cells[0] for row in roofline.roofline_table(sweep.points).rows]
+    assert [(cell.low, cell.high) for cell in cells] == [(0.40, 0.44)] * 2
+    assert [cell.note for cell in cells] == [
+        "40 – 44; limit: memory, measured without an interval", "40 – 44; limit: memory",
+    ]  # fmt: skip
+
+
 def test_the_page_says_that_no_roofline_was_measured(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep", [make_trial(sweeps.processes(3, 30))])
     page = reports.render(folder).read_text("utf-8")

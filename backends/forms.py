@@ -1,0 +1,107 @@
+"""Model files rewritten for a runtime, kept in the artefact cache by what decides their bytes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+from backends import cache, fusion, graphs
+from backends.base import BackendError, Option, UnsupportedError
+
+if TYPE_CHECKING:
+    from backends.plan import StagePlan
+
+GRAPHS = ("fused", "contract")
+GRAPH = Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS)
+"""The option of every backend that rewrites."""
+WRITERS = ("graphs", "fusion", "int8", "qdq")
+
+Rewriting = Callable[[Any], Dict[str, int]]
+
+
+class Recipe(NamedTuple):
+    """How a form is made."""
+
+    kind: str
+    rewritings: Tuple[Rewriting, ...]
+    facts: Any = None
+    """What decides the form besides model, kind and code, as JSON has it."""
+
+
+FUSED = Recipe("fused", (fusion.fused,))
+
+
+class Form(NamedTuple):
+    """The model file a stage runs from, and what writing it cost."""
+
+    path: str
+    rewritten: Dict[str, int]
+    """What was rewritten, and how often."""
+    spent_ns: int
+
+
+def written_by() -> str:
+    """Return the hash of the code that writes forms: changed code never meets an old file."""
+    sources = (Path(graphs.__file__).with_name(f"{name}.py") for name in WRITERS)
+    return cache.key_of([source.read_text(encoding="utf-8") for source in sources])
+
+
+def identity(stage: StagePlan) -> List[Any]:
+    """Return what tells a stage's model file from others."""
+    return [stage.name, str(Path(stage.model["path"]).resolve()), stage.model.get("sha256")]
+
+
+def rewrite(
+    stage: StagePlan, target: str, rewritings: Sequence[Rewriting], runtime: str
+) -> Dict[str, int]:
+    """Write a stage's model file rewritten; return what was rewritten, and how often.
+
+    Raises:
+        UnsupportedError: the onnx package, which rewrites models, is not installed.
+        BackendError: the file is no model.
+    """
+    source = stage.model["path"]
+    try:
+        return graphs.rewrite(source, target, rewritings)
+    except ImportError as error:
+        raise UnsupportedError(
+            f"graph=fused needs the onnx package beside {runtime} ({error}); install "
+            "it, or set backend.graph=contract"
+        ) from error
+    except Exception as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise BackendError(f"{stage.name}: {source} cannot be loaded: {line}") from error
+
+
+def kept(stage: StagePlan, recipe: Recipe, cache_dir: Path, runtime: str) -> Form:
+    """Write the form of a stage's model, or find it: options of the runtime leave it be.
+
+    Args:
+        stage: whose model it is.
+        recipe: what makes it.
+        cache_dir: where it is kept.
+        runtime: for the error's text.
+
+    Raises:
+        UnsupportedError: the onnx package, which rewrites models, is not installed.
+        BackendError: the file is no model.
+    """
+    begin = time.perf_counter_ns()
+    key = cache.key_of([written_by(), identity(stage), recipe.kind, recipe.facts])[:16]
+    path = cache_dir / f"{stage.name}-{recipe.kind}-{key}.onnx"
+    weights = path.with_suffix(graphs.WEIGHTS)
+    note = str(path.with_suffix(".rewritten"))
+    counts = cache.read(note)
+    if counts is None or not path.exists() or not weights.exists():
+        with tempfile.TemporaryDirectory(dir=str(cache_dir)) as folder:
+            made = Path(folder) / path.name
+            counts = rewrite(stage, str(made), recipe.rewritings, runtime)
+            if made.with_suffix(graphs.WEIGHTS).exists():
+                made.with_suffix(graphs.WEIGHTS).replace(weights)
+            else:
+                weights.touch()  # a model without large weights
+            made.replace(path)
+            cache.write(note, counts)
+    return Form(str(path), counts, time.perf_counter_ns() - begin)
