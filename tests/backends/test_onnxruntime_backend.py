@@ -184,7 +184,7 @@ def test_second_compile_is_found_in_the_cache_and_other_options_are_not(tmp_path
     assert not compiled()["encoder"]["cached"]
     left = [path.name.split("-")[:2] for path in (tmp_path / "cache").glob("*.onnx")]
     # One fused file for each model, whatever the options; one more for the changed encoder.
-    assert sorted(left) == sorted([[name, "fused"] for name in [*STAGES, "encoder"]])
+    assert sorted(left) == sorted([[name, "blocked"] for name in [*STAGES, "encoder"]])
 
 
 def test_artefact_of_other_options_is_refused(tmp_path: Path) -> None:

@@ -151,13 +151,13 @@ def test_failure_inside_an_iteration_is_one_answer_and_the_worker_lives_on() -> 
     ("fail", "status"), [("exit", 3), ("segv", -11)], ids=["it exits", "it is killed"]
 )
 def test_worker_that_dies_leaves_no_half_answer(fail: str, status: int) -> None:
-    session = talk(*fake_requests(fail=fail, fail_at=0))
+    session = talk(*fake_requests(fail=fail, fail_at=1))
     assert kinds(session) == ["ok"] * 3
     assert session.status == status
 
 
 def test_garbage_on_the_protocol_can_be_scripted() -> None:
-    sent = "\n".join(json.dumps(one) for one in fake_requests(fail="garbage", fail_at=0))
+    sent = "\n".join(json.dumps(one) for one in fake_requests(fail="garbage", fail_at=1))
     ended = subprocess.run(
         [sys.executable, "-m", "backends.worker"],
         input=sent.encode(),
