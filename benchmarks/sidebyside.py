@@ -163,14 +163,14 @@ def again(path: Path) -> Iterator[str]:
     yield from table.document(kept)
 
 
-def main(asked: Asked, only: Sequence[str] | None, folder: Path) -> None:
-    """Measure the limits if need be, run everybody, print the document.
+def main(asked: Asked, only: Sequence[str] | None, folder: Path, *, fresh: bool) -> None:
+    """Measure the limits if need be (`fresh`: anyway), run everybody, print the document.
 
     Raises:
         ValueError: a name is nobody's.
     """
     found = contestants.chosen(contestants.everybody(), only)
-    kept = run(asked, found, folder, limits.record())
+    kept = run(asked, found, folder, limits.record(fresh=fresh))
     if asked.out:
         keep(kept, asked.out)
     print("\n".join(table.document(kept)))
