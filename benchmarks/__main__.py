@@ -68,7 +68,10 @@ def main() -> None:
     parser = _parser()
     chosen = parser.parse_args()
     if chosen.again:
-        print("\n".join(sidebyside.again(chosen.again)))
+        try:
+            print("\n".join(sidebyside.again(chosen.again)))
+        except (OSError, ValueError) as error:
+            parser.error(f"--from {chosen.again}: {error}")
         return
     names = chosen.names or list(NAMES)
     unknown = [name for name in names if name not in NAMES]
@@ -104,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     side.add_argument("--only", nargs="+", metavar="NAME", help="who runs, by a part of the name")
     side.add_argument("--turns", type=int, help="how often each runs")
     side.add_argument("--frames", type=int, default=600, help="of waveglow (%(default)s)")
+    side.add_argument(
+        "--fresh-limits", action="store_true",
+        help="measure the machine's limits even where a record of the last hour is kept",
+    )  # fmt: skip
     side.add_argument("--model", choices=BY_NAME, default="full", help="tiny tries the command")
     side.add_argument("--out", type=Path, help="file for the table; raw seconds go beside it")
     side.add_argument("--from", dest="again", type=Path, help="raw seconds to make the table from")
@@ -116,7 +123,7 @@ def _take_turns(names: list[str], chosen: argparse.Namespace, folder: Path) -> N
         place = folder / "sidebyside"
         place.mkdir()
         asked = sidebyside.Asked(setup, chosen.work, chosen.batch, chosen.turns, chosen.out)
-        sidebyside.main(asked, chosen.only, place)
+        sidebyside.main(asked, chosen.only, place, fresh=chosen.fresh_limits)
     if "threads" in names:
         place = folder / "threads"
         place.mkdir()

@@ -159,18 +159,18 @@ def again(path: Path) -> Iterator[str]:
     """
     kept = json.loads(path.read_text(encoding="utf-8"))
     if kept.get("schema", {}).get("name") != SCHEMA["name"]:
-        raise ValueError(f"{path}: not the raw seconds of a run side by side")
+        raise ValueError("not the raw seconds of a run side by side")
     yield from table.document(kept)
 
 
-def main(asked: Asked, only: Sequence[str] | None, folder: Path) -> None:
-    """Measure the limits if need be, run everybody, print the document.
+def main(asked: Asked, only: Sequence[str] | None, folder: Path, *, fresh: bool) -> None:
+    """Measure the limits if need be (`fresh`: anyway), run everybody, print the document.
 
     Raises:
         ValueError: a name is nobody's.
     """
     found = contestants.chosen(contestants.everybody(), only)
-    kept = run(asked, found, folder, limits.record())
+    kept = run(asked, found, folder, limits.record(fresh=fresh))
     if asked.out:
         keep(kept, asked.out)
     print("\n".join(table.document(kept)))

@@ -79,7 +79,7 @@ WORKS: Mapping[str, Work] = {
     for one in (
         Work(STEP, "mel frames", (1, 4, 8), turns=40, block=50, warm=15),
         Work(TACOTRON2, "mel frames", (1, 4, 8), turns=12, child_bytes=0.9e9),
-        Work(WAVEGLOW, "audio samples", (1,), turns=7, child_bytes=5e9, alone=True),
+        Work(WAVEGLOW, "audio samples", (1,), turns=6, child_bytes=5e9, alone=True),
     )
 }
 

@@ -81,6 +81,12 @@ def test_a_share_is_that_of_the_harness_own_bound_at_the_effective_precision() -
     assert as_int8.share == pytest.approx(0.125)
 
 
+def test_a_share_above_all_that_is_possible_is_not_passed_over() -> None:
+    quick, slow = (run(group(seat("contract", [one] * 6))) for one in (0.0009, 0.0011))
+    assert table.BEYOND in table.document(quick)
+    assert table.BEYOND not in table.document(slow)
+
+
 def test_the_limits_come_last_the_widest_first_and_say_what_limits() -> None:
     *_, wide, narrow = table.rows(group(seat("contract", [0.002] * 6)), LIMITS)
     assert (wide.what, narrow.what) == ("limit, float32", "limit, int8")
