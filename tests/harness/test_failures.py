@@ -31,7 +31,7 @@ REASONS = {
     "half": r"run: the worker ended with exit status 0",
     "memory": r"MemoryError",
     "clock": r"the worker's clock ran backwards: ",
-    "run": r"scripted: encoder, iteration 0",
+    "run": r"scripted: encoder, iteration 1",
     "noise": None,
     "flood": None,
 }
