@@ -69,9 +69,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.again:
         try:
-            print("\n".join(sidebyside.again(chosen.again)))
+            print("\n".join(sidebyside.again(chosen.again, brief=chosen.brief)))
         except (OSError, ValueError) as error:
-            parser.error(f"--from {chosen.again}: {error}")
+            parser.error(f"--from: {error}")
         return
     names = chosen.names or list(NAMES)
     unknown = [name for name in names if name not in NAMES]
@@ -113,7 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     side.add_argument("--model", choices=BY_NAME, default="full", help="tiny tries the command")
     side.add_argument("--out", type=Path, help="file for the table; raw seconds go beside it")
-    side.add_argument("--from", dest="again", type=Path, help="raw seconds to make the table from")
+    side.add_argument(
+        "--from", dest="again", nargs="+", type=Path, metavar="FILE",
+        help="raw seconds to make the table from",
+    )  # fmt: skip
+    side.add_argument("--brief", action="store_true", help="of --from: a row for each contestant")
     return parser
 
 

@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import contestants, limits, machine, table, turns, works
+from benchmarks import contestants, limits, machine, summary, table, turns, works
 from benchmarks.contestants import BASE, DRAWS_ITSELF, EXPORTER, Contestant
 from benchmarks.files import Files
 from benchmarks.progress import Progress
@@ -150,17 +150,29 @@ def keep(kept: Mapping[str, Any], out: Path) -> None:
         os.replace(part, path)  # noqa: PTH105 - the atomic replacement, by its name
 
 
-def again(path: Path) -> Iterator[str]:
-    """Yield the lines of the document of a run that was kept.
+def again(paths: Sequence[Path], *, brief: bool) -> Iterator[str]:
+    """Yield the lines of the documents of runs that were kept, or of one brief table of them all.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
         ValueError: it is no run.
     """
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    runs = [_read(path) for path in paths]
+    if brief:
+        yield from summary.lines(runs)
+        return
+    for run_ in runs:
+        yield from table.document(run_)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
     if kept.get("schema", {}).get("name") != SCHEMA["name"]:
-        raise ValueError("not the raw seconds of a run side by side")
-    yield from table.document(kept)
+        raise ValueError(f"{path}: not the raw seconds of a run side by side")
+    return kept
 
 
 def main(asked: Asked, only: Sequence[str] | None, folder: Path, *, fresh: bool) -> None:

@@ -72,7 +72,7 @@ class Row:
         return [
             str(group["label"]), str(group["rows"]), self.what, self.runs_as,
             _milliseconds(self.median_s), _milliseconds(self.best_s), _rate(rate),
-            _times(self.faster), _times(self.less_cpu),
+            times(self.faster), times(self.less_cpu),
             NONE if self.share is None else f"{self.share:.0%}", self.off,
             NONE if self.turns is None else str(self.turns),
         ]  # fmt: skip
@@ -86,7 +86,8 @@ def _rate(rate: float | None) -> str:
     return NONE if rate is None else significant(rate)
 
 
-def _times(found: tuple[float, float, float] | None) -> str:
+def times(found: tuple[float, float, float] | None) -> str:
+    """Return a ratio with its interval as a cell shows it."""
     if found is None:
         return NONE
     value, low, high = found
@@ -177,10 +178,11 @@ def _ratio(
 def lines(groups: Sequence[Group], limits: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield the lines of one table over several pieces of work that share their base."""
     titles = [one.format(base=groups[0]["base"]) for one in COLUMNS]
-    yield from _markdown(titles, (row.cells(g) for g in groups for row in rows(g, limits)))
+    yield from markdown(titles, (row.cells(g) for g in groups for row in rows(g, limits)))
 
 
-def _markdown(titles: Sequence[str], body: Iterator[list[str]]) -> Iterator[str]:
+def markdown(titles: Sequence[str], body: Iterator[list[str]]) -> Iterator[str]:
+    """Yield the lines of a table."""
     yield f"| {' | '.join(titles)} |"
     yield "|" + "---|" * len(titles)
     for cells in body:
@@ -217,7 +219,7 @@ def absent(reasons: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield the lines of a table of what cannot run here, and why; nothing where all can."""
     if reasons:
         yield ""
-        yield from _markdown(["cannot run here", "why"], map(list, reasons))
+        yield from markdown(["cannot run here", "why"], map(list, reasons))
 
 
 def _unsure(groups: Sequence[Group]) -> Iterator[str]:
@@ -241,7 +243,7 @@ def published(run: Mapping[str, Any]) -> Iterator[str]:
     yield f"{known['title']} as published ({known['source']}), beside the whole Tacotron 2 here:"
     yield ""
     titles = ["batch", "what", "runs as", "mel frames/s", "of the published rows"]
-    yield from _markdown(titles, _beside(groups, known["rows"], run["limits"]))
+    yield from markdown(titles, _beside(groups, known["rows"], run["limits"]))
 
 
 def _beside(

@@ -158,7 +158,7 @@ def test_the_document_follows_from_the_file_alone(tmp_path: Path) -> None:
     )
     out = tmp_path / "table.md"
     sidebyside.keep(kept, out)
-    again = "\n".join(sidebyside.again(tmp_path / "table.json")) + "\n"
+    again = "\n".join(sidebyside.again([tmp_path / "table.json"], brief=False)) + "\n"
     assert out.read_text() == again
     assert "| pytorch | torch is not installed |" in again
     assert "float32 (not verified)" in again
@@ -167,11 +167,31 @@ def test_the_document_follows_from_the_file_alone(tmp_path: Path) -> None:
     assert "50 steps in a row after 15" in again
 
 
+def test_the_brief_table_has_a_row_for_each_contestant(tmp_path: Path) -> None:
+    half = seat(
+        "quick", [0.001] * 6, effective={"decoder_iter": INT8}, off={"value": 0.01, "unit": ""}
+    )
+    base = seat("contract", [0.002] * 6, off={"reason": "the reference"})
+    gone = seat("quick", [], reason="its files are exported with a batch of one")
+    paths = []
+    for rows, other in ((4, half), (8, gone)):
+        out = tmp_path / f"{rows}.md"
+        sidebyside.keep(run(group(base, other, rows=rows)), out)
+        paths.append(out.with_suffix(".json"))
+    found = list(sidebyside.again(paths, brief=True))
+    assert "| what | computes in | batch 4 | batch 8 |" in found
+    (ours,) = (line for line in found if line.startswith("| quick"))
+    assert ours == "| quick | int8 | 1.000; x 2.00; 25%; 0.01 | did not run |"
+    (theirs,) = (line for line in found if line.startswith("| contract"))
+    assert theirs.startswith("| contract | float32 | 2.000; x 1; 50%; the reference |")
+    assert any(line.startswith("| limit, int8 | – | 0.2500; x 8.00 |") for line in found)
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"schema": {"name": "harness.trial"}}))
     with pytest.raises(ValueError, match="not the raw seconds"):
-        list(sidebyside.again(other))
+        list(sidebyside.again([other], brief=False))
 
 
 def test_a_fresh_record_of_the_limits_is_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
