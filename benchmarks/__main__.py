@@ -157,8 +157,8 @@ def _page_line(one: pages.Rendering) -> str:
 def _say_share(one: sharing.Share) -> None:
     print(
         f"\nsharing: {one.points} points, {one.wall_s:.0f} s of wall time: {one.steady:.1%} in "
-        f"iterations that count, {one.iterating:.1%} in iterations of any kind (warm-up and "
-        f"verification too), {one.starting_s / one.wall_s:.1%} starting, compiling and loading"
+        f"iterations that count, {one.iterating:.1%} in iterations of any kind (warm-up too), "
+        f"{one.starting_s / one.wall_s:.1%} starting, compiling and loading"
     )
 
 

@@ -21,7 +21,7 @@ class Share:
     wall_s: float
     steady_s: float
     warmup_s: float
-    """Warm-up and the verification pass."""
+    """Warm-up, whose first is the verification pass."""
     starting_s: float
     """Starting workers, compiling, loading."""
     points: int
@@ -59,7 +59,7 @@ def share(sweep: Path) -> Share:
         for process in trial["processes"]:
             times, cut = process["columns"]["latency_ns"], process["warmup"]
             steady += sum(times[cut:]) / 1e9
-            warm += (sum(times[:cut]) + process["first_ns"]) / 1e9
+            warm += sum(times[:cut]) / 1e9
             keys = ("start_ns", "compile_ns", "load_ns")
             starting += sum(process[key] for key in keys) / 1e9
     wall = (max(moments) - min(moments)).total_seconds()
