@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GRAPHS = ("fused", "contract")
 GRAPH = Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS)
 """The option of every backend that rewrites."""
-WRITERS = ("graphs", "fusion", "int8", "qdq")
+WRITERS = ("graphs", "fusion", "pointwise", "int8", "qdq")
 
 Rewriting = Callable[[Any], Dict[str, int]]
 

@@ -14,8 +14,6 @@ Counts = Dict[str, int]
 
 CHAIN = ("Relu", "Mul")
 """What stands between a layer of the prenet and its dropout."""
-LARGE = 1 << 20
-"""Weights of a dense layer that does not stay in a second-level cache."""
 HALF = 0.5
 """The mantissa of a positive power of two."""
 
@@ -110,7 +108,7 @@ def shared_dense(graph: Graph) -> int:
         if first not in graph.nodes:
             continue
         for second in graph.of("Gemm"):
-            layers = [_dense(graph, one) for one in (first, second)]
+            layers = [dense_layer(graph, one) for one in (first, second)]
             if second is first or second.input[0] != first.input[0] or None in layers:
                 continue
             weight = np.concatenate([layer[0] for layer in layers], axis=1)
@@ -134,7 +132,7 @@ def shared_dense(graph: Graph) -> int:
     return done
 
 
-def _dense(graph: Graph, node: Any) -> Any:
+def dense_layer(graph: Graph, node: Any) -> Any:
     """Return (weight (in, out), bias (out,)) of a plain dense layer, else None."""
     if attribute(node, "transA", 0):
         return None
@@ -280,43 +278,6 @@ def unread_scans(graph: Graph) -> int:
             del body.output[place + 1]
         done += len(unread)
     return done
-
-
-def large_products(model: Any) -> Counts:
-    """Compute large dense layers of a fused model as convolutions, in place; return how many.
-
-    For some rows the runtime's blocked convolutions get through a matrix quicker than its products
-    do (decision 60): x W + b is a convolution of width 1 over rows that lie side by side.
-    """
-    graph = Graph(model.graph)
-    done = 0
-    for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
-        for node in one.of("Gemm"):
-            layer = _dense(one, node)
-            if layer is not None and layer[0].size >= LARGE:
-                _side_by_side(one, node, *layer)
-                done += 1
-        one.finish()
-    return {"large products as convolutions": done} if done else {}
-
-
-def _side_by_side(graph: Graph, node: Any, weight: Any, bias: Any) -> None:
-    inputs, outputs = weight.shape
-    kernel = graph.weight("kernel", weight.T.reshape(outputs, inputs, 1, 1))
-    n = {key: graph.name(key) for key in ("turned", "rows", "made", "flat")}
-    graph.replace(
-        [node],
-        [
-            make("Transpose", [node.input[0]], n["turned"], perm=[1, 0]),
-            make("Unsqueeze", [n["turned"]], n["rows"], axes=[0, 2]),
-            make(
-                "Conv", [n["rows"], kernel, graph.weight("bias", bias)], n["made"],
-                kernel_shape=[1, 1],
-            ),
-            make("Squeeze", [n["made"]], n["flat"], axes=[0, 2]),
-            make("Transpose", [n["flat"]], node.output[0], perm=[1, 0]),
-        ],
-    )  # fmt: skip
 
 
 Pass = Callable[[Graph], int]

@@ -31,7 +31,7 @@ from typing import (
     Union,
 )
 
-from backends import cache, counters, forms, fusion, int8, onnxfile, readback
+from backends import cache, counters, forms, int8, onnxfile, pointwise, readback
 from backends.base import (
     Artefact,
     Backend,
@@ -61,12 +61,13 @@ SPIN_US = 50
 SPIN_SINCE = (1, 26)
 """The first version whose threads spin for a set time; before, they spin for ever or not at all."""
 
+JOINED = (*FUSED.rewritings, pointwise.joined_convolutions)
 RECIPES = {
     one.kind: one
     for one in (
-        Recipe("blocked", (*FUSED.rewritings, fusion.large_products)),
-        Recipe("int8", (*FUSED.rewritings, int8.quantised)),
-        Recipe("int8-few", (*FUSED.rewritings, partial(int8.quantised, few=True))),
+        Recipe("blocked", (*JOINED, pointwise.large_products)),
+        Recipe("int8", (*JOINED, int8.quantised)),
+        Recipe("int8-few", (*JOINED, partial(int8.quantised, few=True))),
     )
 }
 """What makes each form of a model file but `contract`, which is the file as it is."""

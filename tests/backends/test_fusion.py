@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from backends import fusion, graphs, int8, onnxfile
+from backends import fusion, graphs, int8, onnxfile, pointwise
 from harness.models.forms import half_rounded
 from harness.models.graphs import tacotron2, waveglow
 from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
@@ -116,9 +117,9 @@ def test_the_fused_form_is_equal(name: str, rows: int) -> None:
 def test_large_products_are_equal_as_convolutions(
     name: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fusion, "LARGE", 8 * SMALL.rnn * SMALL.rnn)  # the LSTM steps only
+    monkeypatch.setattr(pointwise, "LARGE", 8 * SMALL.rnn * SMALL.rnn)  # the LSTM steps only
     original, model, _ = fused(name)
-    assert fusion.large_products(model) == {"large products as convolutions": 2}
+    assert pointwise.large_products(model) == {"large products as convolutions": 2}
     onnx.checker.check_model(model)
     given = feeds(original, rows)
     for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
@@ -126,9 +127,34 @@ def test_large_products_are_equal_as_convolutions(
         assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
 
 
+def test_joined_convolutions_are_equal_and_come_with_their_flow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers = SMALL.wn_layers
+    monkeypatch.setattr(pointwise, "JOINED", layers * 2 * SMALL.wn_channels)
+    original, model, _ = fused("waveglow")
+    found = pointwise.joined_convolutions(model)
+    assert found == {"convolutions of one input joined": SMALL.flows * layers}
+    onnx.checker.check_model(model)
+    given = feeds(original, 2)
+    (theirs,), (ours,) = outputs(original, given), outputs(model, given)
+    assert np.abs(ours - theirs).max() <= LIMIT * np.abs(theirs).max()
+    nodes = list(model.graph.node)
+    joined = [at for at, node in enumerate(nodes) if "joined" in node.output[0]]
+    assert len(joined) == SMALL.flows
+    assert max(b - a for a, b in itertools.pairwise(joined)) < len(nodes) / 2
+
+
+def test_one_convolution_too_many_begins_another_portion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointwise, "JOINED", 2 * SMALL.wn_channels)
+    original, model, _ = fused("waveglow")
+    assert pointwise.joined_convolutions(model) == {}
+    assert len(model.graph.node) == len(original.graph.node)
+
+
 def test_small_products_stay_products() -> None:
     _, model, _ = fused("decoder")
-    assert fusion.large_products(model) == {}
+    assert pointwise.large_products(model) == {}
 
 
 def test_every_shape_of_the_decoder_is_found() -> None:
