@@ -19,6 +19,7 @@ from harness import (
     cooling,
     extensions,
     forecast,
+    results,
     resume,
 )
 from harness import folder as folders
@@ -182,6 +183,7 @@ def _held(
             folder = None  # another process was faster: this one measures for itself
             session.place = resume.anew()
         else:
+            results.drop_leavings(folder)
             how = "was killed" if lock.left_behind else "ended early"
             console.notice(f"continuing {folder}, which {how}; resume=never starts afresh")
     if folder is None:

@@ -89,9 +89,5 @@ def _write(folder: Path, entry: Entry) -> None:
 
 def found(folder: Path) -> list[Journal]:
     """Return the journals of a point's folder, oldest first; leavings of a killed writer go."""
-    for left in folder.glob(".*.tmp"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+    results.drop_leavings(folder)
     return [Journal(folder, path.stem) for path in sorted(folder.glob("*.parts"))]

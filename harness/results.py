@@ -140,6 +140,15 @@ def write_whole(path: Path, content: bytes, *, replace: bool) -> None:
         os.close(folder)
 
 
+def drop_leavings(folder: Path) -> None:
+    """Remove what a killed writer left unfinished in a folder that nobody else writes to now."""
+    for left in folder.glob(".*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
 def pretty(value: Any) -> bytes:
     """Return a value as one line of JSON; what JSON cannot hold is null."""
     value = _finite(value)

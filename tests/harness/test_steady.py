@@ -18,6 +18,11 @@ N, RUNS = 200, 100
 RNG = np.random.default_rng(20)
 
 
+@pytest.fixture(autouse=True)
+def _the_same_draws_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(20))
+
+
 def noise(n: int = N, sd: float = 0.01, rho: float = 0.0) -> NDArray[np.float64]:
     drawn = RNG.normal(0, sd, n)
     for i in range(1, n):
