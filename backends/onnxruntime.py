@@ -377,9 +377,8 @@ class OnnxRuntimeBackend(Backend):
         if quant != INT8:
             return "blocked"
         rows = self.expected.get(str(stage.inputs[0].dims[0][0]), 0)
-        step = stage.loop is not None or stage.model.get(
-            "step"
-        )  # elsewhere every position is a row
+        # Elsewhere every position of the text is a row.
+        step = stage.loop is not None or stage.model.get("step")
         few = step and 1 <= rows <= int8.FEW_ROWS
         return "int8-few" if few and self._blocks_in_int8() else "int8"
 
