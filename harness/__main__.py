@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -20,8 +19,10 @@ def _forget_working_folder() -> None:
 def main() -> None:
     """Run the command line and leave with the exit status of docs: never with a traceback."""
     _forget_working_folder()
+    from harness import streams  # noqa: PLC0415 - path first
     from harness.errors import ExitStatus, HarnessError  # noqa: PLC0415 - path first
 
+    streams.make_lasting()
     if len(sys.argv) > 1 and sys.argv[1] == "--version":
         from harness import __version__  # noqa: PLC0415
 
@@ -35,10 +36,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("harness: interrupted\n")
         status = ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = ExitStatus.FINE
+    except OSError as error:
+        sys.stderr.write(f"harness: error: {error}\n")
+        status = ExitStatus.ERROR
     sys.exit(status)
 
 

@@ -21,7 +21,7 @@ from omegaconf import open_dict
 
 from harness import config as configuration
 from harness import folder as folders
-from harness import results, resume
+from harness import results, resume, streams
 from harness.console import Console
 from harness.errors import HarnessError, UsageError
 from harness.exclusive import VISIBLE
@@ -127,6 +127,7 @@ def task(composed: DictConfig) -> Done:
 
 
 def _measure(config: configuration.Config, folder: Path) -> Done:
+    streams.make_lasting()
     console = Console(out=io.StringIO())  # results are shown by the sweep's own process
     points = Planner(console.notice).plan([config])
     asked = resume.asked(points, rounds=1, retry=config.retry is configuration.Retry.failed)
