@@ -64,7 +64,7 @@ def record(*, fresh: bool = False) -> dict[str, Any]:
 
 def _recent(facts: Mapping[str, Any]) -> bool:
     age = datetime.now(UTC) - datetime.fromisoformat(facts["started"])
-    return age < RECENT and facts["kernel"] == environment.identity()["kernel"]
+    return age < RECENT and facts["kernel"] == environment.kernel()
 
 
 def counted(

@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, comparison
+from harness import accuracy, comparison, signature
 from harness.comparison import Difference, Verdict
 from harness.errors import ExitStatus
 from harness.series import WHOLE, Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from harness.signature import Signature
 
     Document = Mapping[str, Any]
 
@@ -24,6 +26,7 @@ IDENTITY = (
     "sync",
 )  # fmt: skip
 """What a point is matched by: its configuration, without the hashes of its models."""
+ALWAYS_KNOWN = ("cpu.model", "cpu.logical")
 NO_GAIN = "less time for other outputs is no gain"
 """Why a candidate whose accuracy failed is never called faster."""
 
@@ -80,6 +83,11 @@ class Comparison:
     pairs: Sequence[Pair] = ()
     """What was held against what."""
 
+    @property
+    def machines(self) -> list[str]:
+        """What is to be said of the machines of both sides."""
+        return [] if self.interleaved else machine_lines(self.pairs)
+
     def of(self, *verdicts: str) -> list[Row]:
         """Return the rows with one of these verdicts."""
         return [row for row in self.rows if row.verdict in verdicts]
@@ -129,9 +137,41 @@ def _differing(base: Document, new: Document, *, across_hardware: bool) -> list[
         found.append("models")
     found += _other_work(base, new)
     if not across_hardware:
-        sides = [_hardware(one) for one in (base, new)]
-        found += [key for key in sides[0] if sides[0][key] != sides[1].get(key)]
+        found += _other_hardware(base, new)
     return found
+
+
+def _other_hardware(base: Document, new: Document) -> list[str]:
+    """Return in what two results' hardware differs, with both values."""
+    sides = [_hardware(one) for one in (base, new)]
+    found = [
+        signature.Part(key, *(None if one[key] is None else str(one[key]) for one in sides))
+        for key in sides[0]
+        if sides[0][key] != sides[1][key]
+    ]
+    differing = signature.compared(*(_machine(one) for one in (base, new)))
+    known = [one for one in differing if None not in (one.before, one.after)]
+    # Every file names its processor and how many there are: to lack them is to differ.
+    found += [one for one in differing if one in known or one.name in ALWAYS_KNOWN]
+    return [str(one) for one in found]
+
+
+def _machine(document: Document) -> Signature:
+    return signature.of(document["environment"].get("before") or {})
+
+
+def machine_lines(pairs: Sequence[Pair]) -> list[str]:
+    """Return what is to be said of the machines of both sides: how they differ, what is unknown."""
+    lines: dict[str, None] = {}
+    for pair in pairs:
+        if pair.new is None:
+            continue
+        sides = [_machine(one) for one in (pair.base, pair.new)]
+        if differing := signature.differences(*sides):
+            lines[f"The machines differ: {'; '.join(map(str, differing))}."] = None
+        if unknown := signature.unknown(*sides):
+            lines[f"Not known of both machines, and not compared: {', '.join(unknown)}."] = None
+    return list(lines)
 
 
 def _other_work(base: Document, new: Document) -> list[str]:
@@ -165,8 +205,6 @@ def _hardware(document: Document) -> dict[str, Any]:
     before = document["environment"]["before"]
     return {
         "device": document["settings"]["device"].get("name"),
-        "cpu.model": before.get("cpu", {}).get("model"),
-        "cpu.logical": before.get("cpu", {}).get("logical"),
         "confinement.affinity": before.get("confinement", {}).get("affinity"),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
-from harness import environment
+from harness import environment, signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +25,8 @@ LEAST_OCCASIONS = 5
 
 
 def host() -> str:
-    """Return a short name of this machine that stays the same between boots."""
-    facts = {name: value for name, value in environment.identity().items() if name != "kernel"}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    """Return the key of this machine's signature: the same between boots and in containers."""
+    return signature.here().key
 
 
 SELFCHECK, ROOFLINE = "selfcheck", "roofline"
@@ -91,7 +89,7 @@ def quoted() -> dict[str, Any]:
     return {
         "started": last["started"],
         "age_days": age.total_seconds() / 86400,
-        "same_kernel": last["kernel"] == environment.identity()["kernel"],
+        "same_kernel": last["kernel"] == environment.kernel(),
         "passed": last["aa"]["passed"],
         "different": last["aa"]["different"],
         "comparisons": last["aa"]["comparisons"],
@@ -108,7 +106,7 @@ def roofline() -> dict[str, Any]:
     last = found[-1]
     return {
         "started": last["started"],
-        "same_kernel": last["kernel"] == environment.identity()["kernel"],
+        "same_kernel": last["kernel"] == environment.kernel(),
         "reading": last["reading"],
         "products": last["products"],
     }

@@ -42,11 +42,16 @@ WITH figures AS (
 ), sweeps AS (
     SELECT parse_dirpath(filename) AS folder,
            provenance ->> '$.git.commit' AS commit_id,
-           coalesce(conditions ->> '$.host', 'unknown') AS host
+           coalesce(
+               coalesce(conditions ->> '$.machine.model', 'machine') || ' '
+                   || (conditions ->> '$.machine.key'),
+               conditions ->> '$.host', 'unknown'
+           ) AS host,
+           conditions ->> '$.machine.key' IS NOT NULL AS signed
     FROM read_json($plans, filename = true, format = 'unstructured',
                    columns = {provenance: 'JSON', conditions: 'JSON'})
 )
-SELECT point_id, point, host, commit_id, folder, weights, trial_id,
+SELECT point_id, point, host, signed, commit_id, folder, weights, trial_id,
        strptime(trial_id[:15], '%Y%m%dT%H%M%S') AS moment,
        TRY_CAST("{column}" AS DOUBLE) AS value,
        {low} AS low, {high} AS high
@@ -67,9 +72,12 @@ class Occasion:
     low: float | None
     high: float | None
     host: str
+    """The machine by model and signature; by its host's name in sweeps from before signatures."""
     commit: str | None
     sweep: str
     weights: str
+    signed: bool = True
+    """The signature of the machine is known."""
     change: float | None = None
     """At the first occasion of a new level: its relative difference to the level before."""
 
@@ -133,10 +141,13 @@ def trends(places: Sequence[Path], *, metric: str, point: str = "") -> list[Tren
     )
     described = next(one for one in METRICS if one.id == statistic)
     grouped: dict[tuple[str, str], list[Occasion]] = {}
-    for point_id, name, host, commit, sweep, weights, _, at, value, lo, hi in rows:
+    for point_id, name, host, signed, commit, sweep, weights, _, at, value, lo, hi in rows:
         grouped.setdefault((point_id, name), []).append(
-            Occasion(at.strftime("%Y-%m-%dT%H:%M:%SZ"), value, lo, hi, host, commit, sweep, weights)
-        )
+            Occasion(
+                at.strftime("%Y-%m-%dT%H:%M:%SZ"), value, lo, hi, host, commit, sweep, weights,
+                signed=signed,
+            )
+        )  # fmt: skip
     return [
         Trend(point_id, name, metric, described.unit, described.better, _changes(occasions))
         for (point_id, name), occasions in grouped.items()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-SCHEMA = {"name": "harness.trial", "major": 1, "minor": 0}
+SCHEMA = {"name": "harness.trial", "major": 1, "minor": 1}
 COMPRESS_FROM = 2000
 """Iterations in a trial from which its file is compressed."""
 COLUMNS = (

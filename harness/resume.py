@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, journal, results
+from harness import environment, journal, results, signature
 from harness import folder as folders
 from harness.errors import ResultFileError, UsageError
 from harness.trial import LOST
@@ -71,9 +70,9 @@ def asked(points: Sequence[PlannedPoint], *, rounds: int, retry: bool) -> Asked:
     )
 
 
-def conditions(points: Sequence[PlannedPoint]) -> dict[str, str]:
+def conditions(points: Sequence[PlannedPoint]) -> dict[str, Any]:
     """Return what the point's id does not hold and a result rests on all the same."""
-    found = {"host": platform.node(), **environment.versions()}
+    found: dict[str, Any] = {"machine": signature.here().record(), **environment.versions()}
     for one in points:
         runtime, device = one.probe.get("runtime") or {}, one.probe.get("device") or {}
         name = one.config.backend["name"]
@@ -83,12 +82,25 @@ def conditions(points: Sequence[PlannedPoint]) -> dict[str, str]:
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what is not the same, each as `name: then -> now`."""
+    """Return what is not the same, each as `name: then -> now`; the machine part by part."""
     return [
-        f"{key}: {was.get(key, 'unknown')} -> {now.get(key, 'unknown')}"
-        for key in dict.fromkeys([*was, *now])
-        if was.get(key) != now.get(key)
+        *_other_machine(was, now),
+        *(
+            f"{key}: {was.get(key, 'unknown')} -> {now.get(key, 'unknown')}"
+            for key in dict.fromkeys([*was, *now])
+            if key not in {"machine", "host"} and was.get(key) != now.get(key)
+        ),
     ]
+
+
+def _other_machine(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in what the machine differs; sweeps from before signatures know a host's name only."""
+    before, after = (signature.stored(one.get("machine")) for one in (was, now))
+    if before == after:
+        return []
+    if before == signature.Signature():
+        return [f"machine: unknown (host {was.get('host', 'unknown')}) -> {after.model}"]
+    return [f"{one.name}: {one.before} -> {one.after}" for one in signature.compared(before, after)]
 
 
 def unfinished(facts: Mapping[str, Any], *, retry: bool) -> bool:

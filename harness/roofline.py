@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import environment, extensions, fitness, statistics, store
+from harness import environment, extensions, fitness, signature, statistics, store
 from harness.config import Config, Measure, Model, Quant
 from harness.errors import HarnessError, WorkerError
 from harness.models import yardsticks
@@ -283,7 +283,8 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
         "seconds": time.monotonic() - started,
         "form": asdict(form),
         "host": fitness.host(),
-        "kernel": environment.identity()["kernel"],
+        "machine": signature.here().record(),
+        "kernel": environment.kernel(),
         "cpus": cpus,
         "reading": [_read(one, documents[reading.name]) for one in reading.levels],
         "products": [_multiplied(one, documents[one.name]) for one in wanted if not one.levels],
@@ -367,7 +368,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"no        {one['backend']}{mode}: {one['reason']}"
     yield (
         "rates of the quickest tenth of each process's passes, 95 % intervals over processes; "
-        f"took {duration(facts['seconds'])}; host {facts['host']}, kernel {facts['kernel']}"
+        f"took {duration(facts['seconds'])}; machine {facts['host']}, kernel {facts['kernel']}"
     )
 
 

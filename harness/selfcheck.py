@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import comparison, environment, fitness, outliers, statistics
+from harness import comparison, environment, fitness, outliers, signature, statistics
 from harness.config import Config, Measure, Model
 from harness.models import calibration
 from harness.plan import PlannedPoint, Side
@@ -139,7 +139,8 @@ def run(form: Form, folder: Path, console: Console, stopped: Callable[[], bool])
         "seconds": time.monotonic() - progress.started,
         "form": asdict(form),
         "host": fitness.host(),
-        "kernel": environment.identity()["kernel"],
+        "machine": signature.here().record(),
+        "kernel": environment.kernel(),
         "noise": noise,
         **assess(compared, form),
     }
@@ -297,7 +298,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     )
     fit = "unfit for gating" if mde > fitness.UNFIT else "fit for gating"
     yield f"smallest detectable effect with {fitness.GATE_BLOCKS} blocks: {mde:.1%}: {fit}"
-    yield f"took {duration(facts['seconds'])}; host {facts['host']}, kernel {facts['kernel']}"
+    yield f"took {duration(facts['seconds'])}; machine {facts['host']}, kernel {facts['kernel']}"
 
 
 def _share(value: float | None) -> str:

@@ -94,6 +94,7 @@ def headline(found: Comparison) -> list[str]:
             f"Accuracy failed in the candidate: {plain(', '.join(found.inaccurate))}. Its times "
             "are those of a network that computes something else."
         )
+    lines += [plain(line) for line in found.machines]
     lines.append(f"Models: {plain('; '.join(found.labels))}.")
     return lines
 

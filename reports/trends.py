@@ -41,12 +41,14 @@ def _verdict(one: Occasion, better: str) -> str:
 
 
 def text(trends: Sequence[Trend]) -> str:
-    """Return a block of lines per point: when, value, interval, host, commit, change points."""
+    """Return a block of lines per point: when, value, interval, machine, commit, change points."""
     lines = []
     for trend in trends:
         lines.append(f"{trend.name}  {trend.point_id}  {trend.metric}, {trend.better} is better")
         lines += [_line(one, trend) for one in trend.occasions]
         labels = dict.fromkeys(one.weights for one in trend.occasions)
+        if not all(one.signed for one in trend.occasions):
+            lines.append("  machine unknown in older sweeps: those are told apart by host name")
         lines += [f"  models: {'; '.join(labels)}", ""]
     return "\n".join(lines)
 
@@ -101,7 +103,7 @@ FORMATS: dict[str, Callable[[Sequence[Trend]], str]] = {
 
 
 def plot(trends: Sequence[Trend], target: Path) -> Path:
-    """Draw one panel per point: a marker for each host, a line and its commit where a level begins.
+    """Draw one panel per point: a marker for each machine, a line where a level begins.
 
     Args:
         trends: what to draw.
@@ -157,7 +159,7 @@ def _panel(axes: Any, trend: Trend) -> None:
     labels = "; ".join(dict.fromkeys(one.weights for one in trend.occasions))
     axes.set_title(f"{trend.name}\n{trend.metric}, {trend.better} is better; {labels}", fontsize=8)
     axes.set_ylabel(trend.unit)
-    axes.legend(fontsize=7, title="host", title_fontsize=7)
+    axes.legend(fontsize=7, title="machine", title_fontsize=7)
     axes.tick_params(labelsize=7)
 
 

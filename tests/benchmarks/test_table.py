@@ -196,7 +196,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_fresh_record_of_the_limits_is_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {
-        "started": datetime.now(UTC).isoformat(), "kernel": environment.identity()["kernel"],
+        "started": datetime.now(UTC).isoformat(), "kernel": environment.kernel(),
         "reading": LIMITS["levels"],
         "products": [
             {"macs_per_s": 1e9, "compute": "float32", "backend": "b", "quant": "force_float32"}

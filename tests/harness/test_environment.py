@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def test_every_group_is_there_and_fits_a_result_file() -> None:
     record = environment.collect()
     assert set(record) == {
-        "cpu", "memory", "os", "confinement", "accelerator", "software", "state",
+        "machine", "cpu", "memory", "os", "confinement", "accelerator", "software", "state",
     }  # fmt: skip
     json.dumps(record, allow_nan=False)
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import clean, history, results
+from harness import clean, history, results, signature
 from harness import folder as folders
 from harness.errors import UsageError
+from reports import trends
 from tests.make_trials import LABEL, MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
@@ -201,3 +202,35 @@ def test_clean_of_the_cache_touches_nothing_beside_it(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     left = {path.relative_to(cache / "harness").as_posix() for path in cache.rglob("file")}
     assert left == {"somebody/c/file"}
+
+
+def test_one_machine_under_two_names_is_one_and_two_under_one_name_are_two(tmp_path: Path) -> None:
+    zen3, zen4 = (
+        signature.Signature(vendor="AuthenticAMD", model="AMD EPYC", number=number)
+        for number in ("1", "17")
+    )
+    for day in range(1, 13):
+        folder = put(tmp_path, day, 80 * (1.05 if day >= 7 else 1.0) + 0.1 * (day % 3))
+        sign(folder, zen3, host=f"container-{day}")
+    for day in (13, 14):
+        sign(put(tmp_path, day, 40), zen4, host="container-1")
+    (trend,) = history.trends([tmp_path], metric="latency.mean")
+    assert {one.host for one in trend.occasions} == {
+        f"AMD EPYC {zen3.key}", f"AMD EPYC {zen4.key}"
+    }  # fmt: skip
+    assert [one.at for one in trend.occasions if one.change is not None] == ["2026-11-07T08:00:00Z"]
+    assert all(one.signed for one in trend.occasions)
+    assert "machine unknown" not in trends.text([trend])
+
+
+def sign(folder: Path, machine: signature.Signature, *, host: str) -> None:
+    """Say in a sweep's plan where it was measured."""
+    facts = folders.facts(folder)
+    facts["conditions"] = {"host": host, "machine": machine.record()}
+    results.write_sweep(folder, facts)
+
+
+def test_a_sweep_that_does_not_say_its_machine_is_told_apart_by_host(outputs: Path) -> None:
+    (trend,) = history.trends([outputs], metric="latency.mean")
+    assert not any(one.signed for one in trend.occasions)
+    assert "machine unknown in older sweeps" in trends.text([trend])

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from harness import commands, fitness, results, selfcheck
-from harness.environment import identity
+from harness.environment import kernel
 from harness.errors import ExitStatus, UsageError
 from tests.harness.test_cli import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial
@@ -95,7 +95,7 @@ def test_what_it_refuses(word: str) -> None:
 def facts_of(started: datetime, **changes: Any) -> dict[str, Any]:
     return {
         "started": started.isoformat(timespec="seconds"),
-        "kernel": identity()["kernel"],
+        "kernel": kernel(),
         "level_s": 0.01,
         "aa": {"passed": True, "different": 1, "comparisons": 40},
         "mde": {"10": 0.01},
