@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 GRAPHS = ("fused", "contract")
 GRAPH = Option("graph", "fused", "fused for this runtime, or as the model file has it", GRAPHS)
 """The option of every backend that rewrites."""
-WRITERS = ("graphs", "fusion", "pointwise", "int8", "qdq")
+WRITERS = ("graphs", "fusion", "pointwise", "int8", "qdq", "cache")
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+NOTE = ".rewritten"
+"""Suffix of the record of a form."""
 
 Rewriting = Callable[[Any], Dict[str, int]]
 
@@ -48,6 +53,18 @@ def written_by() -> str:
     return cache.key_of([source.read_text(encoding="utf-8") for source in sources])
 
 
+def is_whole(stage: StagePlan, path: str) -> bool:
+    """Return whether the model file a stage runs from is as it was written.
+
+    The plan's own file is the controller's to prove; a form has a record beside it.
+    """
+    if path == stage.model["path"]:
+        return Path(path).is_file()
+    note = str(Path(path).with_suffix(NOTE))
+    known = cache.read(note)
+    return known is not None and cache.proved(note, known)
+
+
 def identity(stage: StagePlan) -> List[Any]:
     """Return what tells a stage's model file from others."""
     return [stage.name, str(Path(stage.model["path"]).resolve()), stage.model.get("sha256")]
@@ -71,6 +88,8 @@ def rewrite(
             "it, or set backend.graph=contract"
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         line = " ".join(str(error).split()) or type(error).__name__
         raise BackendError(f"{stage.name}: {source} cannot be loaded: {line}") from error
 
@@ -92,16 +111,17 @@ def kept(stage: StagePlan, recipe: Recipe, cache_dir: Path, runtime: str) -> For
     key = cache.key_of([written_by(), identity(stage), recipe.kind, recipe.facts])[:16]
     path = cache_dir / f"{stage.name}-{recipe.kind}-{key}.onnx"
     weights = path.with_suffix(graphs.WEIGHTS)
-    note = str(path.with_suffix(".rewritten"))
-    counts = cache.read(note)
-    if counts is None or not path.exists() or not weights.exists():
+    note = str(path.with_suffix(NOTE))
+    known = cache.read(note)
+    if known is not None and cache.proved(note, known):
+        counts = known["rewritten"]
+    else:
         with tempfile.TemporaryDirectory(dir=str(cache_dir)) as folder:
             made = Path(folder) / path.name
             counts = rewrite(stage, str(made), recipe.rewritings, runtime)
-            if made.with_suffix(graphs.WEIGHTS).exists():
-                made.with_suffix(graphs.WEIGHTS).replace(weights)
-            else:
-                weights.touch()  # a model without large weights
-            made.replace(path)
-            cache.write(note, counts)
+            made.with_suffix(graphs.WEIGHTS).touch()  # a model may have no large weights
+            cache.put(made.with_suffix(graphs.WEIGHTS), weights)
+            cache.put(made, path)
+            files = cache.facts_of([weights, path])
+            cache.write(note, {"rewritten": counts, cache.FILES: files})
     return Form(str(path), counts, time.perf_counter_ns() - begin)

@@ -337,8 +337,9 @@ class OnnxRuntimeBackend(Backend):
         begin = time.perf_counter_ns()
         kept = {name: cache.read(path) or {} for name, path in paths.items()}
         if all(
-            kept[name].get("key") == key and Path(kept[name]["model"]).exists()
-            for name, key in keys.items()
+            kept[stage.name].get("key") == keys[stage.name]
+            and forms.is_whole(stage, kept[stage.name]["model"])
+            for stage in plan.stages
         ):
             spent = (time.perf_counter_ns() - begin) // max(1, len(keys))
             return {

@@ -328,7 +328,7 @@ class OpenVinoBackend(Backend):
         key = self._key(stage, quant, samples)
         path = str(Path(cache_dir) / f"{stage.name}-{key[:16]}.json")
         found = cache.read(path) or {}
-        cached = found.get("key") == key and Path(found["model"]).exists()
+        cached = found.get("key") == key and forms.is_whole(stage, found["model"])
         if not cached:
             form = self._form(stage, cache_dir, known)
             model = self._read(stage.name, form.path, 0)

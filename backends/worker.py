@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from backends import channel, counters, executor, plan, registry
+from backends import cache, channel, counters, executor, plan, registry
 from backends.base import (
     QUANTS,
     Backend,
@@ -105,8 +105,19 @@ class Worker:
         backend.calibration = _get(args, "calibration", list, [])
         backend.expected = _get(args, "expected", dict, {})
         backend.patience_s = float(args.get("patience_s", backend.patience_s))
-        compiled = backend.compile(plan.parse(_get(args, "plan", dict)), quant, cache_dir)
+        watch = cache.watch
+        watch.thorough = bool(args.get("thorough", True))
+        try:
+            compiled = backend.compile(plan.parse(_get(args, "plan", dict)), quant, cache_dir)
+        except OSError as error:
+            raise BackendError(
+                f"{error.filename or cache_dir}: the compiled form cannot be kept "
+                f"({error.strerror}); make room, or set XDG_CACHE_HOME to another folder"
+            ) from error
+        notes, watch.notes = watch.notes, []
         return {
+            "notes": notes,
+            "files": sorted(watch.used),
             "stages": {
                 name: {
                     "artefact": artefact.path,
@@ -115,7 +126,7 @@ class Worker:
                     "key": artefact.key,
                 }
                 for name, artefact in compiled.items()
-            }
+            },
         }
 
     def _load(self, args: Dict[str, Any]) -> Dict[str, Any]:

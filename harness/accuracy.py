@@ -178,9 +178,20 @@ def _up(value: float, digits: int) -> float:
     return math.ceil(value * scale) / scale
 
 
-def not_checked(reason: str) -> dict[str, Any]:
-    """Return the record of a point whose outputs are held against nothing."""
-    return {"state": "not checked", "reason": reason, "figures": {}}
+def not_checked(reason: str, *, fault: bool = False) -> dict[str, Any]:
+    """Return the record of a point whose outputs are held against nothing.
+
+    Args:
+        reason: why.
+        fault: they should have been, and something of ours failed.
+    """
+    marked = {"fault": True} if fault else {}
+    return {"state": "not checked", "reason": reason, "figures": {}, **marked}
+
+
+def at_fault(document: Mapping[str, Any]) -> bool:
+    """Return whether a result's outputs should have been checked and could not be."""
+    return bool((document.get("accuracy") or {}).get("fault"))
 
 
 def failed(document: Mapping[str, Any]) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness import files, store, uses
 from harness import folder as folders
-from harness import store
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-CACHES = ("models", "forms", "compiled")
+CACHES = ("models", "forms", "compiled", "references")
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,16 @@ class Item:
     """`sweep`, or the cache it belongs to."""
     size_bytes: int
     age_s: float
-    """Since anything in it was last written."""
+    """Since anything in it was last written, or, in the cache, last used."""
     in_use: bool = False
+    more: tuple[Path, ...] = ()
+    """Files that are of no use without the first, and go with it."""
 
 
 def sweeps(outputs: Path) -> list[Item]:
     """Return the sweeps in `outputs`, newest first; what is no sweep of ours is not looked at."""
     found = (path for path in folders.sweeps(outputs) if folders.facts(path))
-    return _sorted(_item(path, "sweep", in_use=folders.is_held(path)) for path in found)
+    return _sorted(_item(path, kind="sweep", in_use=folders.is_held(path)) for path in found)
 
 
 def caches() -> list[Item]:
@@ -42,22 +47,47 @@ def caches() -> list[Item]:
 
 
 def _cached(root: Path) -> Iterator[Item]:
+    used = uses.used(root)
     for kind in CACHES:
         place = root / kind
-        if place.is_dir():
-            yield from (_item(path, f"cache: {kind}") for path in place.iterdir())
+        if not place.is_dir():
+            continue
+        together: dict[str, list[Path]] = {}
+        for path in sorted(place.iterdir()):
+            stem = "" if path.is_dir() else path.name.partition(".")[0]
+            together.setdefault(stem or path.name, []).append(path)
+        for paths in together.values():
+            yield _item(*paths, kind=f"cache: {kind}", in_use=_are_used(paths, used))
+
+
+def _are_used(paths: Iterable[Path], used: Iterable[Path]) -> bool:
+    """Return whether a running process uses any of these files, or what is in these folders."""
+    mine = {path.absolute() for path in paths}
+    return any(mine & {one, *one.parents} for one in used)
 
 
 def _sorted(items: Iterable[Item]) -> list[Item]:
     return sorted(items, key=lambda one: (one.age_s, str(one.path)))
 
 
-def _item(path: Path, kind: str, *, in_use: bool = False) -> Item:
-    inside = [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]
-    stats = [one.lstat() for one in inside]
-    newest = max(one.st_mtime for one in stats)
+def _item(*paths: Path, kind: str, in_use: bool = False) -> Item:
+    inside = [
+        one
+        for path in paths
+        for one in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ()))
+    ]
+    stats = list(_stats(inside))
+    newest = max((one.st_mtime for one in stats), default=0.0)
     now = time.time()  # noqa: TID251 - files carry the wall clock's time
-    return Item(path, kind, sum(one.st_size for one in stats), max(0.0, now - newest), in_use)
+    size = sum(one.st_size for one in stats)
+    return Item(paths[0], kind, size, max(0.0, now - newest), in_use, paths[1:])
+
+
+def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
+    """Yield what is known of each path; another process may remove some meanwhile."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            yield path.lstat()
 
 
 def chosen(items: Iterable[Item], *, older_s: float | None, above_bytes: int | None) -> list[Item]:
@@ -80,16 +110,18 @@ def chosen(items: Iterable[Item], *, older_s: float | None, above_bytes: int | N
 
 
 def remove(item: Item) -> None:
-    """Remove a sweep, unless a process has taken it up by now, or an entry of the cache.
+    """Remove a sweep or an entry of the cache, unless a process has taken it up by now.
 
     Raises:
-        UsageError: a process works in the sweep's folder.
+        UsageError: a process works in the sweep's folder, or uses the entry.
         OSError: it cannot be removed.
     """
     if item.kind == "sweep":
         with folders.Lock(item.path):
             shutil.rmtree(item.path)
-    elif item.path.is_dir() and not item.path.is_symlink():
-        shutil.rmtree(item.path)
-    else:
-        item.path.unlink()
+        return
+    paths = (item.path, *item.more)
+    if _are_used(paths, uses.used(store.cache_folder())):
+        raise UsageError(f"{item.path} is in use by a running command; try again when it has ended")
+    for path in paths:
+        files.remove(path)

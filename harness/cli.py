@@ -18,6 +18,7 @@ from harness import (
     compose,
     cooling,
     extensions,
+    fitness,
     forecast,
     results,
     resume,
@@ -56,7 +57,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     """
     first, console = configs[0], Console()
     begun = time.monotonic()
-    for line in extensions.broken():
+    for line in (*extensions.broken(), *fitness.set_aside()):
         console.notice(line)
     planner = Planner(console.notice, here=not compose.launches)
     points = planner.plan(configs)

@@ -251,7 +251,8 @@ def _accuracy(document: Mapping[str, Any]) -> Iterator[str]:
         for line in accuracy.lines(record, document["point"]["config"]["quant"]):
             yield f"accuracy failed: {line}"
     elif record.get("state") == "not checked" and record["reason"]:
-        yield f"accuracy not checked: {record['reason']}"
+        how = "could not be" if accuracy.at_fault(document) else "not"
+        yield f"accuracy {how} checked: {record['reason']}"
 
 
 def _settings(document: Mapping[str, Any]) -> str:

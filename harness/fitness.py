@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
 from datetime import UTC, datetime
 from itertools import count
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
-from harness import environment, signature
+from harness import environment, files, signature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 UNFIT = 0.05
@@ -57,21 +57,41 @@ def _facts(folder: Path) -> Path:
 def keep(facts: Mapping[str, Any], folder: Path, *, raw: bool) -> Path:
     """Write the facts beside the result files they come from, or instead of them."""
     path = _facts(folder)
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    files.write_sealed(path, facts)
     if not raw:
         shutil.rmtree(folder)
     return path
 
 
 def stored(kind: str = SELFCHECK) -> list[dict[str, Any]]:
-    """Return the checks of this host, oldest first; what cannot be read is left out."""
-    found = []
-    for path in sorted(home(kind).glob("*.json")):
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
-    return found
+    """Return the checks of this host, oldest first; damaged ones are left out (`set_aside`)."""
+    return [found for path in _paths(kind) if (found := _read(path)) is not None]
+
+
+def _paths(kind: str) -> list[Path]:
+    return sorted(home(kind).glob("*.json"))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return files.read_sealed(path)
+    except files.DamagedError:
+        return None
+
+
+def set_aside() -> Iterator[str]:
+    """Put the damaged facts of this host aside; yield a line about each.
+
+    They cannot be made again without measuring, so whoever reads the line is told how.
+    """
+    for kind in (SELFCHECK, ROOFLINE):
+        for path in _paths(kind):
+            try:
+                files.read_sealed(path)
+            except files.DamagedError as error:
+                yield f"{error}: not used any more; python -m harness {kind} measures it again"
+                with contextlib.suppress(OSError):
+                    path.replace(path.with_suffix(".damaged"))
 
 
 def unfit(facts: Mapping[str, Any]) -> bool:

@@ -20,8 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from harness import config as configuration
+from harness import files, resume, streams
 from harness import folder as folders
-from harness import results, resume, streams
 from harness.console import Console
 from harness.errors import HarnessError, UsageError
 from harness.exclusive import VISIBLE
@@ -214,7 +214,7 @@ def _gather(sweep: Sweep, job: _Job, returned: Any, reason: str) -> None:
     """Take what a job left in the folder or returned; else the point is lost."""
     done = getattr(returned, "_return_value", returned)
     if isinstance(done, Done) and done.file and not job.ended:
-        results.write_whole(job.point.folder / done.file, done.content, replace=False)
+        files.write_whole(job.point.folder / done.file, done.content, replace=False)
     if job.ended:
         sweep.adopt(job.point)
         return

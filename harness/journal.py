@@ -11,7 +11,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from harness import results
+from harness import files, results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +43,7 @@ class Journal:
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
         try:
             part.mkdir(parents=True)
-            results.write_whole(part / HEAD, results.pretty(head), replace=True)
+            files.write_whole(part / HEAD, results.pretty(head), replace=True)
             for entry in entries:
                 _write(part, entry)
             part.rename(self.path)
@@ -57,7 +57,7 @@ class Journal:
 
     def amend(self, head: Mapping[str, Any]) -> None:
         """Replace the head."""
-        results.write_whole(self.path / HEAD, results.pretty(head), replace=True)
+        files.write_whole(self.path / HEAD, results.pretty(head), replace=True)
 
     def add(self, entry: Entry) -> None:
         """Keep a finished process.
@@ -84,7 +84,7 @@ class Journal:
 
 def _write(folder: Path, entry: Entry) -> None:
     content = results.pretty(entry)
-    results.write_whole(folder / f"{entry['record']['index']}.json", content, replace=True)
+    files.write_whole(folder / f"{entry['record']['index']}.json", content, replace=True)
 
 
 def found(folder: Path) -> list[Journal]:

@@ -108,6 +108,8 @@ class Progress:
     stopped: Callable[[], bool]
     started: Callable[[int], None] = lambda _: None
     """Told the process id of a worker as soon as it runs."""
+    notice: Callable[[str], None] = lambda _: None
+    """Told what a reader should know: what of the cache was damaged and is made again."""
 
 
 @dataclass
@@ -250,7 +252,7 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         raise WorkerError(str(probe["reason"]), kind="unsupported")
     progress.tell("building")
     inputs, pre_ns = job.prepare()
-    compiled = worker.ask(
+    answer = worker.ask(
         "compile",
         patience,
         plan=job.plan,
@@ -259,12 +261,17 @@ def _set_up(worker: Worker, job: Job, outcome: Outcome, progress: Progress) -> N
         calibration=list(job.calibration),
         expected=_sizes(job.plan, inputs),
         patience_s=patience,
-    )["stages"]
+        thorough=record["index"] == 1,
+    )
+    for line in answer.get("notes", ()):
+        progress.notice(line)
+    compiled = answer["stages"]
     record["compile_ns"] = sum(stage["compile_ns"] for stage in compiled.values())
     record["compile_cached"] = all(stage["cached"] for stage in compiled.values())
     progress.tell("loading")
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
-    store.note_compiled(job.artefacts, [str(path) for path in artefacts.values()])
+    paths = [str(path) for path in artefacts.values()]
+    store.note_compiled(job.artefacts, paths, [*paths, *answer.get("files", ())])
     loaded = worker.ask(
         "load", patience, plan=job.plan, quant=job.quant, seed=job.seed, artefacts=artefacts
     )

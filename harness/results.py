@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import secrets
 import shutil
 import zlib
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness import advice, bounds, compat, devices, energy, metrics, outliers, steady
+from harness import advice, bounds, compat, devices, energy, files, metrics, outliers, steady
 from harness.errors import ResultFileError
 from harness.folder import SWEEP_FILE
 from harness.metrics import CL, PERCENTILES
@@ -115,31 +114,6 @@ def assessed(
 # --- writing ---------------------------------------------------------------------------------
 
 
-def write_whole(path: Path, content: bytes, *, replace: bool) -> None:
-    """Write a file so that it appears whole or not at all.
-
-    Raises:
-        FileExistsError: it exists and `replace` is not set.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def drop_leavings(folder: Path) -> None:
     """Remove what a killed writer left unfinished in a folder that nobody else writes to now."""
     for left in folder.glob(".*.tmp"):
@@ -168,7 +142,7 @@ def write_trial(folder: Path, document: Mapping[str, Any]) -> Path:
     iterations = sum(len(p["columns"].get("latency_ns", ())) for p in document["processes"])
     if iterations >= COMPRESS_FROM:
         content, name = gzip.compress(content, mtime=0), f"{name}.gz"
-    write_whole(folder / name, content, replace=False)
+    files.write_whole(folder / name, content, replace=False)
     shutil.rmtree(parts_folder(folder, document["trial_id"]), ignore_errors=True)
     return folder / name
 
@@ -180,7 +154,7 @@ def parts_folder(folder: Path, trial_id: str) -> Path:
 
 def write_sweep(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write what a sweep is going to do: command, order of points, method, versions."""
-    write_whole(folder / SWEEP_FILE, pretty(facts), replace=True)
+    files.write_whole(folder / SWEEP_FILE, pretty(facts), replace=True)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -384,14 +358,14 @@ def write_summary(folder: Path, documents: Iterable[Mapping[str, Any] | SummaryP
     """Write summary.csv and summary.json of a sweep: the same rows, JSON with the reasons why."""
     parts = [one if isinstance(one, SummaryPart) else summary_part(one) for one in documents]
     table = b"".join([",".join(COLUMNS).encode(), b"\n", *(_text(one.table) for one in parts)])
-    write_whole(folder / "summary.csv", table, replace=True)
+    files.write_whole(folder / "summary.csv", table, replace=True)
     reasons = b", ".join(
         b'"%s": %s' % (one.trial_id.encode(), _text(one.reasons))
         for one in sorted(parts, key=lambda one: one.trial_id)
     )
     found = b", ".join(_text(one.rows) for one in parts)
     content = b'{"not_shown": {%s}, "rows": [%s]}\n' % (reasons, found)
-    write_whole(folder / "summary.json", content, replace=True)
+    files.write_whole(folder / "summary.json", content, replace=True)
 
 
 def _text(packed: bytes) -> bytes:

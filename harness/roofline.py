@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import environment, extensions, fitness, signature, statistics, store
+from harness import environment, extensions, files, fitness, signature, statistics
 from harness.config import Config, Measure, Model, Quant
 from harness.errors import HarnessError, WorkerError
 from harness.models import yardsticks
@@ -209,7 +209,7 @@ def _probe(name: str) -> Mapping[str, Any]:
 
 def _products(form: Form, path: Path) -> tuple[list[Yardstick], list[dict[str, Any]]]:
     """Return a product for each mode of each backend that computes on this CPU, and what not."""
-    models = yardsticks.models(path, store.sha256(path))
+    models = yardsticks.models(path, files.sha256(path))
     found, skipped = [], []
     for described in extensions.describe():
         name = described["name"]

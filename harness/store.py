@@ -6,13 +6,22 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import uses
 from harness.errors import UsageError
+from harness.files import (
+    DamagedError,
+    put,
+    read_sealed,
+    remove,
+    sha256,
+    touch,
+    write_sealed,
+)
 from harness.models import checkpoint, forms, supplied, synthetic
 from harness.models.graphs.tacotron2 import Dropout
 from harness.models.synthetic import Recipe
@@ -25,7 +34,6 @@ if TYPE_CHECKING:
     Notify = Callable[[str], None]
 
 MANIFEST = "manifest.json"
-BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -43,13 +51,9 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("harness", appauthor=False))
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+def use(*paths: Path) -> None:
+    """Note that this process uses files of the cache until it ends."""
+    uses.mine.note(cache_folder(), paths)
 
 
 def resolve_models(
@@ -149,15 +153,17 @@ def _described(
 def _synthetic(pipeline: Pipeline, recipe: Recipe, root: Path, notify: Notify) -> ResolvedModels:
     folder = root / recipe.name
     label = synthetic.label(recipe.seed)
-    hashes = _whole(folder, pipeline.models()) if folder.exists() else None
-    if folder.exists() and hashes is None:
-        notify(f"{folder} does not match its manifest: written again")
-        shutil.rmtree(folder)
+    use(folder)
+    hashes = _whole(folder, pipeline.models()) if os.path.lexists(folder) else None
     if hashes is None:
+        if os.path.lexists(folder):
+            notify(f"{folder} does not match its manifest: written again")
+            _clear(folder)
         _write(folder, recipe, notify)
         hashes = _whole(folder, pipeline.models())
         if hashes is None:
             raise UsageError(f"{folder}: files change while they are used; is the disk sound?")
+    touch(folder / MANIFEST)
     weights = {"kind": "synthetic", "seed": recipe.seed, "label": label}
     return ResolvedModels(_described(pipeline, folder, hashes), weights)
 
@@ -169,7 +175,24 @@ def _whole(folder: Path, names: tuple[str, ...]) -> dict[str, str] | None:
         found = {name: sha256(folder / name) for name in names}
     except (OSError, ValueError):
         return None
+    if not isinstance(manifest, dict):
+        return None
     return found if all(manifest.get(name) == digest for name, digest in found.items()) else None
+
+
+def _clear(path: Path) -> None:
+    """Remove a damaged file or folder of the cache.
+
+    Raises:
+        UsageError: it cannot be removed.
+    """
+    try:
+        remove(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: is damaged and cannot be removed ({error.strerror}); remove it, or set "
+            "XDG_CACHE_HOME to another folder"
+        ) from error
 
 
 def _write(folder: Path, recipe: Recipe, notify: Notify) -> None:
@@ -182,7 +205,7 @@ def _write(folder: Path, recipe: Recipe, notify: Notify) -> None:
             hashes = {path.name: sha256(path) for path in sorted(made.iterdir())}
             (made / MANIFEST).write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
             if not folder.exists():
-                made.rename(folder)
+                put(made, folder)
     except OSError as error:
         # Another process may have put the same files there first; they are checked next.
         if not folder.exists():
@@ -206,8 +229,14 @@ def in_form(model: Mapping[str, Any], form: str, notify: Notify) -> dict[str, An
     key = hashlib.sha256(f"{model['sha256']} {form} {writer}".encode()).hexdigest()[:16]
     target = cache_folder() / "forms" / f"{Path(model['file']).stem}-{form}-{key}.onnx"
     record = target.with_suffix(".sha256")
+    use(target, record)
     digest = _recorded(target, record)
+    touch(record)
     if digest is None:
+        if os.path.lexists(target) or os.path.lexists(record):
+            notify(f"{target} does not match its hash: prepared again")
+            _clear(target)
+            _clear(record)
         notify(f"preparing {model['file']} in form {form}")
         digest = _prepare(Path(model["path"]), form, target, record)
     return {
@@ -224,7 +253,7 @@ def _recorded(target: Path, record: Path) -> str | None:
     try:
         known = record.read_text().strip()
         return known if sha256(target) == known else None
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -237,8 +266,8 @@ def _prepare(source: Path, form: str, target: Path, record: Path) -> str:
             digest = sha256(made)
             noted = Path(temporary, record.name)
             noted.write_text(digest + "\n")
-            os.replace(made, target)  # noqa: PTH105 - the atomic replacement, by its name
-            os.replace(noted, record)  # noqa: PTH105
+            put(made, target)
+            put(noted, record)
     except OSError as error:
         raise UsageError(
             f"{target}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder with "
@@ -251,22 +280,40 @@ def _compiled_note(name: str) -> Path:
     return cache_folder() / "compiled" / "known" / f"{name}.json"
 
 
-def note_compiled(name: str, paths: Sequence[str]) -> None:
-    """Remember which files a point's models were compiled to; losing the note costs nothing."""
+def note_compiled(name: str, artefacts: Sequence[str], files: Sequence[str]) -> None:
+    """Remember what a point's models were compiled to; losing the note costs nothing.
+
+    Args:
+        name: of the compiled form, as the plan calls it.
+        artefacts: what is loaded.
+        files: those and everything else of the cache they rest on.
+    """
     note = _compiled_note(name)
-    text = json.dumps(list(paths))
+    use(note, *map(Path, files))
+    known = {"artefacts": list(artefacts), "files": list(files)}
     with contextlib.suppress(OSError):
-        if not note.exists() or note.read_text() != text:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            part = note.with_suffix(f".{os.getpid()}.tmp")
-            part.write_text(text)
-            part.replace(note)
+        if _noted(name) == known:
+            touch(note)
+            return
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(note, known)
+
+
+def _noted(name: str) -> dict[str, Any]:
+    """Return what is remembered; nothing when the note is missing or damaged."""
+    with contextlib.suppress(DamagedError):
+        return read_sealed(_compiled_note(name)) or {}
+    return {}
 
 
 def is_compiled(name: str) -> bool:
     """Return whether a point's models were compiled before and the files are still there."""
-    try:
-        paths = json.loads(_compiled_note(name).read_text())
-    except (OSError, ValueError):
-        return False
-    return all(Path(path).exists() for path in paths)
+    known = _noted(name)
+    return bool(known) and all(Path(path).exists() for path in known["files"])
+
+
+def use_compiled(name: str) -> None:
+    """Note that this process is going to use what a point's models were compiled to."""
+    known = _noted(name)
+    if known:
+        use(_compiled_note(name), *map(Path, known["files"]))

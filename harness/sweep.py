@@ -18,6 +18,7 @@ from harness import (
     results,
     resume,
     stopping,
+    store,
     together,
 )
 from harness.errors import ExitStatus, UsageError, WorkerError, WorkerTimeoutError
@@ -76,6 +77,8 @@ class Sweep:
         self._parts: dict[int, results.SummaryPart] = {}
         self._inaccurate = False
         """Some point's outputs are too far from the reference's."""
+        self._unchecked = False
+        """Some point's outputs should have been held against the reference's and could not be."""
 
     def run(self, measure: Callable[[Sweep], None] | None = None) -> ExitStatus:
         """Measure every point; return the exit status. No point's failure ends the sweep.
@@ -124,6 +127,7 @@ class Sweep:
     def measure(self) -> None:
         """Measure every point here, in blocks."""
         for point in self.points:
+            store.use_compiled(point.planned.artefacts)
             self._open(point)
         while any(not point.finished for point in self.points) and not self._leaving():
             self._block()
@@ -148,7 +152,7 @@ class Sweep:
         if document is not None:
             # An earlier session may have been killed between this file and what follows from it.
             self._parts[point.number] = results.summary_part(document)
-            self._inaccurate |= accuracy.failed(document)
+            self._judge(document)
             self._guarded(partial(self.session.point, document))
         elif point.planned.skip:
             self.end(point, "skipped", point.planned.skip)
@@ -256,7 +260,10 @@ class Sweep:
             epoch_ns=point.started["monotonic_ns"],
             seconds=seconds,
             progress=measure.Progress(
-                partial(self._tell, point), self.session.stopped, self.session.worker
+                partial(self._tell, point),
+                self.session.stopped,
+                self.session.worker,
+                notice=self.console.notice,
             ),
             deadline_s=None
             if settings.point_timeout_s is None
@@ -289,7 +296,7 @@ class Sweep:
         point.state, point.reason = state, reason
         point.stop_reason = point.stop_reason or ("aborted" if state != "skipped" else None)
         if state == "ok":
-            point.hold_against_reference()
+            point.hold_against_reference(self.console.notice)
             point.write_audio()
         document = point.document(self.session.command)
         try:
@@ -307,9 +314,13 @@ class Sweep:
         if self.session.alone:
             return
         self._parts[point.number] = results.summary_part(document)
-        self._inaccurate |= accuracy.failed(document)
+        self._judge(document)
         self._guarded(self.write_summary)
         self._guarded(partial(self.session.point, document))
+
+    def _judge(self, document: Mapping[str, Any]) -> None:
+        self._inaccurate |= accuracy.failed(document)
+        self._unchecked |= accuracy.at_fault(document)
 
     def _guarded(self, write: Callable[[], None]) -> None:
         """Write what follows from the result files; a disk that refuses it ends nothing."""
@@ -376,6 +387,8 @@ class Sweep:
             statuses.add(ExitStatus.INTERRUPTED)
         if {"failed", "timeout", "interrupted"} & set(states):  # interrupted: by the budget
             statuses.add(ExitStatus.POINTS_FAILED)
+        if self._unchecked:
+            statuses.add(ExitStatus.ERROR)
         if self._inaccurate:
             statuses.add(ExitStatus.ACCURACY_FAILED)
         if all(state == "skipped" for state in states):

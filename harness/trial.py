@@ -15,7 +15,7 @@ from harness.models.counts import CountError
 from harness.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from harness.journal import Entry
     from harness.measure import Job, Outcome
@@ -177,8 +177,12 @@ class Trial:
         effective = self.settings.get("effective", {})
         return bool(effective) and all(one["compute"] == "none" for one in effective.values())
 
-    def hold_against_reference(self) -> None:
-        """Compare the outputs of the first process with the float32 reference's."""
+    def hold_against_reference(self, notify: Callable[[str], None]) -> None:
+        """Compare the outputs of the first process with the float32 reference's.
+
+        Args:
+            notify: told what was damaged and is made again.
+        """
         planned, job = self.planned, self.job()
         settings = planned.config.accuracy
         if not settings.check:
@@ -194,6 +198,7 @@ class Trial:
                 settings.limits(planned.config.quant),
                 self.processes[0],
                 same_draws=planned.same_draws,
+                notify=notify,
             )
 
     def _series(self, processes: list[dict[str, Any]]) -> Series:

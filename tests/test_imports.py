@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "units", "precision", "rules", "signature", "streams"},
+    {"errors", "files", "uses", "units", "precision", "rules", "signature", "streams"},
     {"models", "statistics", "series", "config", "folder", "load", "peaks"},
     {"bounds", "devices", "energy"},
     {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backends.magicmind.sdk import Config, Model, Network, Sdk
     from backends.plan import Plan, StagePlan, Tensor
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 
 OPTIONAL = (
     ("opt_config", "conv_scale_fold"),
@@ -412,17 +412,6 @@ class Build:
         return [[least, most] for least, most in zip(ranges["min"], ranges["max"])]
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 class Cache:
     """Model files of earlier builds."""
 
@@ -447,12 +436,12 @@ class Cache:
         """Return the artefact when it is there and whole; else why one has to be built."""
         begin = time.perf_counter_ns()
         path = self.path(recipe)
-        record = self.record(str(path))
         if not path.exists():
             return None, self._older(recipe)
+        record = self.record(str(path))
         if record is None or record.get("key") != recipe.key:
             return None, f"{path.name} has no record of this build: built anew"
-        if record.get("file_sha256") != sha256(path):
+        if not cache.proved(f"{path}.json", record):
             return None, f"{path.name} is not the file that was built: built anew"
         spent = time.perf_counter_ns() - begin
         return Artefact(str(path), recipe.key, cached=True, compile_ns=spent), None
@@ -480,8 +469,8 @@ class Cache:
         partial = path.with_name(f"{path.name}.{os.getpid()}")
         try:
             model.save(str(partial))
-            record["file_sha256"] = sha256(partial)
-            partial.replace(path)
+            cache.put(partial, path)
+            record[cache.FILES] = cache.facts_of([path])
             self.write(str(path), record)
         except OSError as error:
             raise BackendError(f"{path}: cannot be written ({line(error)})") from error

@@ -36,6 +36,8 @@ def compare(arguments: Sequence[str]) -> ExitStatus:
     if "occasion_sd" in keys:
         occasions = comparing.Occasions(_share(keys["occasion_sd"], "occasion_sd"))
     else:
+        for line in fitness.set_aside():
+            Console().notice(line)
         measured = fitness.occasion_sd()
         occasions = (
             comparing.Occasions()

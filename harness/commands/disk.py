@@ -45,7 +45,7 @@ def clean(arguments: Sequence[str]) -> ExitStatus:
             for item in items:
                 console.say(
                     f"{size(item.size_bytes):>11}  {duration(item.age_s):>12} old  "
-                    f"{item.kind:<15} {item.path}"
+                    f"{item.kind:<15} {item.path}{' (in use)' * item.in_use}"
                 )
         console.say("nothing is chosen: say older=30d, above=20G or both")
         return ExitStatus.FINE
