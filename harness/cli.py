@@ -22,6 +22,7 @@ from harness import (
     forecast,
     results,
     resume,
+    store,
 )
 from harness import folder as folders
 from harness.config import FailOn, Retry
@@ -59,6 +60,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
     begun = time.monotonic()
     for line in (*extensions.broken(), *fitness.set_aside()):
         console.notice(line)
+    store.mend_folders(console.notice)
     planner = Planner(console.notice, here=not compose.launches)
     points = planner.plan(configs)
     logs = _log_files(points)

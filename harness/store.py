@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Notify = Callable[[str], None]
 
 MANIFEST = "manifest.json"
+FOLDERS = ("models", "forms", "compiled", "compiled/known", "references", "uses")
+"""Of the cache."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,18 @@ def cache_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - only when something is cached
 
     return Path(platformdirs.user_cache_dir("harness", appauthor=False))
+
+
+def mend_folders(notify: Notify) -> None:
+    """Make way for the folders of the cache where something else has their name.
+
+    A link is the user's: where it leads nowhere, whoever needs the folder says so.
+    """
+    for name in FOLDERS:
+        path = cache_folder() / name
+        if os.path.lexists(path) and not path.is_dir() and not path.is_symlink():
+            notify(f"{path} is no folder: removed, and made again")
+            _clear(path)
 
 
 def use(*paths: Path) -> None:
