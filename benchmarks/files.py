@@ -11,6 +11,7 @@ from benchmarks import works
 from benchmarks.contestants import BASE, EXPORTER
 from benchmarks.engines import Task
 from harness import store
+from harness.files import sha256
 from harness.models import tacotron2
 from harness.models.graphs import files
 from harness.models.graphs.tacotron2 import Dropout
@@ -125,6 +126,6 @@ class Files:
 def _described(path: Path) -> dict[str, Any]:
     """Return a file as a plan names it; `step` tells a model of one step of a loop."""
     return {
-        "file": path.name, "path": str(path.resolve()), "sha256": store.sha256(path),
+        "file": path.name, "path": str(path.resolve()), "sha256": sha256(path),
         "bytes": path.stat().st_size, "form": "float32", "step": path.stem == works.STEP_STAGE,
     }  # fmt: skip

@@ -219,18 +219,28 @@ def _caches() -> tuple[str, ...] | None:
 
 # From what was stored
 
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "vector_flags": (list,),
+    "instructions": (list,),
+    "caches": (list,),
+    "logical": (int,),
+    "memory_gib": (int,),
+}
+"""Types of the parts in JSON where they are not strings."""
+
 
 def stored(record: Any) -> Signature:
     """Return the signature in a record of `Signature.record`; what is not there is unknown."""
     if not isinstance(record, Mapping):
         return Signature()
-    return Signature(
-        **{
-            field.name: tuple(value) if isinstance(value, list) else value
-            for field in fields(Signature)
-            if (value := record.get(field.name)) is not None
-        }
-    )
+    found: dict[str, Any] = {}
+    for field in fields(Signature):
+        value, kinds = record.get(field.name), KINDS.get(field.name, (str,))
+        if list in kinds and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            found[field.name] = tuple(value)
+        elif list not in kinds and isinstance(value, kinds):
+            found[field.name] = value
+    return Signature(**found)
 
 
 def of(environment: Facts) -> Signature:

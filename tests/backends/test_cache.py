@@ -132,7 +132,12 @@ def test_large_files_are_hashed_again_only_where_something_changed(
 ) -> None:
     Life(tmp_path, described)
     hashed: list[str] = []
-    monkeypatch.setattr(cache, "sha256", lambda path: hashed.append(path.name) or "0")
+
+    def wrong(path: Path) -> str:
+        hashed.append(path.name)
+        return "0"
+
+    monkeypatch.setattr(cache, "sha256", wrong)
     assert Life(tmp_path, described, thorough=False).cached
     assert hashed == []
     assert not Life(tmp_path, described, thorough=True).cached

@@ -110,7 +110,18 @@ def test_a_record_is_read_back_as_it_was() -> None:
     assert record["key"] == ZEN4.key
 
 
-@pytest.mark.parametrize("record", [None, [], "x", {}, {"vendor": None}, {"key": "0"}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"vendor": None},
+        {"key": "0"},
+        {"caches": [{}], "logical": "2", "model": 7},
+    ],
+)
 def test_a_record_of_nothing_is_unknown(record: Any) -> None:
     assert signature.stored(record) == signature.Signature()
 
