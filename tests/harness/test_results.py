@@ -72,7 +72,7 @@ def test_a_crash_while_writing_leaves_no_file(
     def crash(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.results.os.fsync", crash)
+    monkeypatch.setattr("harness.files.os.fsync", crash)
     with pytest.raises(OSError, match="No space"):
         results.write_trial(tmp_path, trial)
     assert not list(tmp_path.iterdir())
