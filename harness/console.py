@@ -154,7 +154,7 @@ class Console:
         for line in _aligned([header, *rows], left={0, 1, 9}):
             self.say(line)
         self.say(
-            "cl N as the original computes it, in ms, over all iterations but the warm-up asked for; "
+            "cl N as the original computes it, in ms, of all iterations but the warm-up asked for; "
             f"models: {'; '.join(labels)}"
         )
         for finding, names in modes.warnings(seen):

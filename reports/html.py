@@ -77,7 +77,7 @@ def _render(template: str, **values: object) -> str:
     )
 
 
-def _address(path: Path | None, place: Path | None) -> str | None:
+def address(path: Path | None, place: Path | None) -> str | None:
     """Return the address of a file for a page in the folder `place`; None where either is."""
     if path is None or place is None:
         return None
@@ -93,7 +93,7 @@ def page_html(sweep: SweepView, place: Path | None = None) -> str:
     """
     from reports import island, page  # noqa: PLC0415 - heavy
 
-    built = page.build(sweep, comparison=_address(sweep.beside.page, place))
+    built = page.build(sweep, comparison=address(sweep.beside.page, place))
     packed = island.pack(built.further)
     return _render(
         "report.html.j2", page=built, island=packed.text, island_packed=packed.compressed
