@@ -79,16 +79,13 @@ def _summary(found: Mapping[str, Any]) -> str:
         "Measured side by side with a baseline.",
         verdicts(str(row["verdict"]) for row in found["rows"]),
     ]
-    ratios = {
-        row["point"]: row["ratio"]
-        for row in found["rows"]
-        if row["metric"] == "latency" and row["ratio"] is not None
-    }
-    if found["geometric_mean"] is not None and ratios:
-        worst = max(ratios, key=lambda name: float(ratios[name]))
+    # The first row of a point is that of the figure looked at first.
+    first = next((row for row in found["rows"] if row["point"] == found["worst"]), None)
+    if found["geometric_mean"] is not None and first is not None and first["ratio"] is not None:
         parts.append(
-            f"Geometric mean of latency ratios {float(found['geometric_mean']):.4f}; worst point "
-            f"{plain(worst)}: {float(ratios[worst]):.4f}."
+            f"Geometric mean of {plain(first['metric'])} ratios "
+            f"{float(found['geometric_mean']):.4f}; worst point {plain(first['point'])}: "
+            f"{float(first['ratio']):.4f}."
         )
     if found["null_control"] is not None:
         outcome = "passed" if found["null_control"] else "failed: no slower or faster stands"

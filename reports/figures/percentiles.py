@@ -199,7 +199,7 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
     ends = [curve.last[1] * scale.factor for curve in curves]
     places = spread(ends, (top - bottom) * 0.075)
     edge = axes.get_xlim()[1]
-    beside = offset_copy(axes.transData, axes.get_figure(), _MARKER_PT, 0, "points")
+    beside = offset_copy(axes.transData, axes.get_figure(root=True), _MARKER_PT, 0, "points")
     for curve, end, place in zip(curves, ends, places, strict=True):
         axes.annotate(
             "", (1 / (1 - curve.last[0]), end), xytext=(edge, place), annotation_clip=False,
