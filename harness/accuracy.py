@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from harness.units import apart
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -204,8 +206,9 @@ def lines(record: Mapping[str, Any], quant: str) -> Iterator[str]:
     for one in MEASURES:
         figure = record["figures"].get(one.key)
         if figure and not figure["passed"]:
+            value, limit = apart(figure["value"], figure["limit"], one.digits)
             yield (
-                f"{one.label} {figure['value']:.{one.digits}f} {one.unit} from the float32 "
-                f"reference, limit {figure['limit']:.{one.digits}f}; the smallest that passes: "
+                f"{one.label} {value} {one.unit} from the float32 "
+                f"reference, limit {limit}; the smallest that passes: "
                 f"accuracy.{quant}.{one.key}={figure['would_pass']:.{one.digits}f}"
             )

@@ -16,7 +16,7 @@ from harness.devices import LEAST_OVERLAP, least_overlap
 from harness.fitness import OLD_DAYS, UNFIT
 from harness.rules import Rules
 from harness.series import WHOLE, Series
-from harness.units import quantity, seconds
+from harness.units import percent, quantity, seconds, shares, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,9 +85,10 @@ def _unattributed(document: Document) -> Iterator[Finding]:
             "the clock or the backend's spans are wrong", "do not use these figures; report it",
         )  # fmt: skip
     elif share > (most := Rules.of(document["method"]).unattributed):
+        shown, limit = shares(share, most)
         yield Finding(
-            "unattributed", "warning", f"{share:.1%} of the median latency belongs to no stage",
-            f"more than {most:.1%}: the stage times do not explain the whole",
+            "unattributed", "warning", f"{shown} of the median latency belongs to no stage",
+            f"more than {limit}: the stage times do not explain the whole",
             "look for work of the backend between stages",
         )  # fmt: skip
 
@@ -100,10 +101,11 @@ def _overhead(document: Document) -> Iterator[Finding]:
     latency_ns = float(np.median(np.concatenate(series.seconds(WHOLE)))) * 1e9
     limit = max(OVERHEAD_NS, OVERHEAD_SHARE * latency_ns)
     if max(medians) >= limit:
+        shown, against = spans(max(medians) / 1e9, limit / 1e9)
         yield Finding(
             "overhead", "warning",
-            f"the timed loop itself costs {seconds(max(medians) / 1e9)} an iteration",
-            f"the limit is {seconds(limit / 1e9)}; it is inside every latency",
+            f"the timed loop itself costs {shown} an iteration",
+            f"the limit is {against}; it is inside every latency",
             "measure on a quieter machine, or longer work",
         )  # fmt: skip
 
@@ -122,7 +124,7 @@ def _timer_limited(document: Document) -> Iterator[Finding]:
     ]
     if short:
         yield Finding(
-            "timer-limited", "warning", f"{', '.join(short)}: shorter than {least:,.0f} steps "
+            "timer-limited", "warning", f"{', '.join(short)}: shorter than {least:,.10g} steps "
             f"of the clock ({seconds(step)})", "reading the clock is part of the figure",
             "measure larger work, such as a larger batch",
         )  # fmt: skip
@@ -179,13 +181,15 @@ def _outliers(document: Document) -> Iterator[Finding]:
     if not series.processes:
         return
     found = outliers.sensitivity(series.seconds(WHOLE))
-    if found.share > Rules.of(document["method"]).severe:
+    most = Rules.of(document["method"]).severe
+    if found.share > most:
+        shown, limit = shares(found.share, most)
         yield Finding(
             "outliers", "warning",
-            f"{found.share:.1%} of the iterations are severe outliers{_explained(document)}",
-            f"without them the mean would be {found.shift:+.1%}; they are counted, because a user "
-            "would meet them too", "look at the series for what they have in common; stop what "
-            "else is running",
+            f"{shown} of the iterations are severe outliers{_explained(document)}",
+            f"more than {limit}; without them the mean would be {found.shift:+.1%}; they are "
+            "counted, because a user would meet them too",
+            "look at the series for what they have in common; stop what else is running",
         )  # fmt: skip
 
 
@@ -261,10 +265,12 @@ def _beyond(document: Document) -> Iterator[Finding]:
             why = "its weights may stay in a cache, or the limit was measured on a busy machine"
         else:
             why = "the work was not done, the device is another one, or its limit is wrong"
+        share, _ = shares(one["share"], 1.0, 0)
+        took, needed = spans(mean_s, least)
         yield Finding(
             "beyond-bound", "warning",
-            f"{stage}: {one['share']:.0%} of what {device} can do: {seconds(mean_s)}, and its "
-            f"{one['limit']} needs {seconds(least)} for {ran}",
+            f"{stage}: {share} of what {device} can do: {took}, and its {one['limit']} needs "
+            f"{needed} for {ran}",
             why, "do not quote it before the precision in the built file has been looked at",
         )  # fmt: skip
 
@@ -293,10 +299,11 @@ def _generator(document: Document) -> Iterator[Finding]:
         for one in series.requests()
     )
     if late > load.GENERATOR:
+        shown, limit = shares(late, load.GENERATOR)
         yield Finding(
             "generator-limited", "warning",
-            f"requests were sent late by {late:.1%} of the median service time (p99)",
-            f"the limit is {load.GENERATOR:.0%}; the generator is part of the figure",
+            f"requests were sent late by {shown} of the median service time (p99)",
+            f"the limit is {limit}; the generator is part of the figure",
             "measure on a quieter machine, or longer work",
         )  # fmt: skip
 
@@ -353,7 +360,7 @@ SHAPES = {
     "no steady state": ("D", "the level changed near the end", "raise num_iters; find the cause"),
     "slowdown": ("C", "a later level is slower", "look for throttling, or memory that grows"),
     "still warming": ("C", "a later level is faster", "raise warmup_iters"),
-    "drift": ("C", "latency drifts by more than 1 %", "wait until the machine is warm"),
+    "drift": ("C", "latency drifts by more than {drift}", "wait until the machine is warm"),
 }
 """Labels of `harness/steady.py` that limit a grade: letter, text, what to try."""
 
@@ -370,10 +377,11 @@ def _of_trial(document: Document) -> Iterator[Reason]:
             "use measure=standard",
         )  # fmt: skip
     if document["devices"] and least_overlap(document["devices"]) < LEAST_OVERLAP:
+        shown, least = shares(least_overlap(document["devices"]), LEAST_OVERLAP, 0)
         yield Reason(
             "F", "window-overlap",
-            f"the devices worked together for {least_overlap(document['devices']):.0%} of a run",
-            f"measure longer: at least {LEAST_OVERLAP:.0%} is needed",
+            f"the devices worked together for {shown} of a run",
+            f"measure longer: at least {least} is needed",
         )  # fmt: skip
     if any("error" in process for process in document["processes"]):
         yield Reason("F", "process-failed", "a process of this point failed", "read its log")
@@ -382,7 +390,10 @@ def _of_trial(document: Document) -> Iterator[Reason]:
     if any(found["code"] == "saturated" for found in document["warnings"]):
         yield Reason("F", "saturated", "more requests than can be served", "lower the load")
     if any(found["code"] == "unattributed" for found in document["warnings"]):
-        yield Reason("B", "unattributed", "more than 2 % belongs to no stage", "see the warning")
+        limit = percent(Rules.of(method).unattributed)
+        yield Reason(
+            "B", "unattributed", f"more than {limit} belongs to no stage", "see the warning"
+        )
     git = document["provenance"]["git"]
     if git.get("dirty"):
         yield Reason("C", "dirty-tree", "the harness has uncommitted changes", "commit them")
@@ -396,8 +407,9 @@ def _of_series(document: Document) -> Iterator[Reason]:
     for label, (letter, text, advice) in SHAPES.items():
         count = sum(one.get("steady", {}).get("label") == label for one in document["processes"])
         if count:
+            said = text.format(drift=percent(Rules.of(document["method"]).drift))
             which = f"in {count} of {len(document['processes'])} processes"
-            yield Reason(letter, label.replace(" ", "-"), f"{text} {which}", advice)
+            yield Reason(letter, label.replace(" ", "-"), f"{said} {which}", advice)
     preempted = outliers.share(document["processes"], "preempted")
     yield from _band(
         "preempted", "of the iterations waited for a CPU", preempted or 0.0,
@@ -429,8 +441,13 @@ def _of_machine(document: Document) -> Iterator[Reason]:
     if _growth(before, after, "throttled") > 0:
         yield Reason("D", "throttled", "the CPU limit of the container stopped it", "raise it")
     first, last = _number(before["frequency_mhz"]), _number(after["frequency_mhz"])
-    if first and abs(last / first - 1) > FREQUENCY_CHANGE:
-        yield Reason("C", "frequency", f"CPU clock moved by {last / first - 1:+.0%}", "fix it")
+    change = last / first - 1 if first else 0.0
+    if abs(change) > FREQUENCY_CHANGE:
+        shown, limit = shares(abs(change), FREQUENCY_CHANGE, 0)
+        sign = "+" if change > 0 else "-"
+        yield Reason(
+            "C", "frequency", f"CPU clock moved by {sign}{shown}, more than {limit}", "fix it"
+        )
     cpu = document["environment"]["before"]["cpu"]
     if not isinstance(cpu["governor"], str):
         yield Reason(
@@ -453,15 +470,18 @@ def _of_selfcheck(document: Document) -> Iterator[Reason]:
         yield Reason("B", "selfcheck-missing", str(found["reason"]), CHECK)
         return
     if found["mde"] > UNFIT:
+        least, _ = shares(found["mde"], UNFIT)
         yield Reason(
-            "D", "unfit-host", f"differences below {found['mde']:.1%} cannot be found here",
+            "D", "unfit-host", f"differences below {least} cannot be found here",
             "use a quieter machine",
         )  # fmt: skip
     if not found["passed"]:
         text = f"{found['different']} of {found['comparisons']} comparisons of equals differed"
         yield Reason("C", "selfcheck-failed", text, "use a quieter machine, then " + CHECK)
     if found["age_days"] > OLD_DAYS or not found["same_kernel"]:
-        since = "of another kernel" if not found["same_kernel"] else "more than 7 days old"
+        since = (
+            "of another kernel" if not found["same_kernel"] else f"more than {OLD_DAYS:g} days old"
+        )
         yield Reason("B", "selfcheck-old", f"the check of this host is {since}", CHECK)
 
 
@@ -478,7 +498,7 @@ def _band(
 ) -> Iterator[Reason]:
     for letter, limit in limits.items():
         if share > limit:
-            yield Reason(letter, code, f"{share:.1%} {what}", advice)
+            yield Reason(letter, code, f"{shares(share, limit)[0]} {what}", advice)
             return
 
 

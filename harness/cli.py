@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from harness.units import parse_duration, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from harness.compare import Comparison
     from harness.config import Config
     from harness.plan import PlannedPoint
 
@@ -140,27 +142,49 @@ def _round(
         status = sweep.run(_elsewhere(console))
         console.say()
         console.table(sweep.documents())
+        compared = _compared(config, folder, console)  # before the report, which links it
         problem = _render(folder)
         for path in (folder / "summary.csv", folder / "report.html"):
             if path.is_file():
                 console.say(str(path))
         if problem:
             console.notice(f"{folder}: the report cannot be written ({problem})")
-        return ExitStatus.worst({status, _judge(config, folder, console)})
+        return ExitStatus.worst({status, _judge(config, compared, console)})
 
 
-def _judge(config: Config, folder: Path, console: Console) -> ExitStatus:
-    """Say what the comparison with the baseline found, where one was asked for."""
+@dataclass(frozen=True)
+class _Compared:
+    """The comparison with the baseline, and the files it was written to."""
+
+    found: Comparison
+    paths: Sequence[Path]
+
+
+def _compared(config: Config, folder: Path, console: Console) -> _Compared | None:
+    """Compare with the baseline and write what was found; None where no baseline was asked for."""
     if config.baseline is None:
-        return ExitStatus.FINE
+        return None
     from reports import comparisons  # noqa: PLC0415 - shown after measuring
 
     found = baselines.judge(folder, delta=comparison.MINIMUM_EFFECT)
+    try:
+        return _Compared(found, comparisons.write(found, folder))
+    except OSError as error:  # the verdicts are said all the same
+        console.notice(f"{folder}: the comparison cannot be written ({error.strerror})")
+        return _Compared(found, ())
+
+
+def _judge(config: Config, compared: _Compared | None, console: Console) -> ExitStatus:
+    """Say what the comparison with the baseline found, where one was asked for."""
+    if compared is None:
+        return ExitStatus.FINE
+    from reports import comparisons  # noqa: PLC0415 - shown after measuring
+
     console.say()
-    console.say(comparisons.to_text(found).rstrip())
-    for path in comparisons.write(found, folder):
+    console.say(comparisons.to_text(compared.found).rstrip())
+    for path in compared.paths:
         console.say(str(path))
-    return found.status(fail_on_unresolved=config.fail_on is FailOn.unresolved)
+    return compared.found.status(fail_on_unresolved=config.fail_on is FailOn.unresolved)
 
 
 def _elsewhere(console: Console) -> Callable[[Sweep], None] | None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.units import shares
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -168,8 +170,8 @@ def _verdict(one: Difference, *, significant: bool, delta: float) -> Difference:
     if -edge < low and high < edge:
         return replace(one, verdict=Verdict.NO_DIFFERENCE)
     if one.occasion >= edge:
-        apart = math.expm1(one.occasion)
-        reason = f"two occasions may differ by {apart:.1%} by themselves: measure side by side"
+        shown, _ = shares(math.expm1(one.occasion), delta)
+        reason = f"two occasions may differ by {shown} by themselves: measure side by side"
         return replace(one, verdict=Verdict.UNRESOLVED, reason=reason)
     # B ((hi - lo) / (2 ln(1 + delta)))^2 - B, on the part of the width that processes decide.
     share = (one.half_width**2 - one.occasion**2) / (edge**2 - one.occasion**2)

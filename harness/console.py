@@ -153,7 +153,10 @@ class Console:
         header = ["point", "stage", "mean", *(f"cl {p}" for p in CL), "items/s", "items"]
         for line in _aligned([header, *rows], left={0, 1, 9}):
             self.say(line)
-        self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        self.say(
+            "cl N as the original computes it, in ms, of all iterations but the warm-up asked for; "
+            f"models: {'; '.join(labels)}"
+        )
         for finding, names in modes.warnings(seen):
             limits.note(finding, names)
         for line in limits.lines():
@@ -292,6 +295,9 @@ def _headline(document: Mapping[str, Any]) -> str:
     if times is not None:
         parts.append(f"x real time {times:.1f}")
     parts.append(f"{record['n']} iterations in {len(document['processes'])} processes")
+    original = document["summary"]["latency.cl50"]["n"]  # counts what a longer warm-up left out
+    if original != record["n"]:
+        parts[-1] += f", cl of {original}"
     return "   ".join(parts)
 
 

@@ -18,6 +18,7 @@ from harness.comparison import MINIMUM_EFFECT, OCCASION_SD
 from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.results import COLUMNS
+from harness.units import possible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,10 +145,16 @@ def trends(places: Sequence[Path], *, metric: str, point: str = "") -> list[Tren
     for point_id, name, host, signed, commit, sweep, weights, _, at, value, lo, hi in rows:
         grouped.setdefault((point_id, name), []).append(
             Occasion(
-                at.strftime("%Y-%m-%dT%H:%M:%SZ"), value, lo, hi, host, commit, sweep, weights,
+                at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                value,
+                *possible(value, lo, hi),
+                host=host,
                 signed=signed,
+                commit=commit,
+                sweep=sweep,
+                weights=weights,
             )
-        )  # fmt: skip
+        )
     return [
         Trend(point_id, name, metric, described.unit, described.better, _changes(occasions))
         for (point_id, name), occasions in grouped.items()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.units import apart
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,6 +27,8 @@ COMPLETED = 0.98
 GENERATOR = 0.01
 """Share of the median service time that the p99 of the issue delay may be."""
 GROWTH_LEVEL = 0.99
+GROWTH = 1.0
+"""Requests by which a queue may grow over the second half, whatever the significance."""
 BATCHES = 10
 
 
@@ -79,7 +83,9 @@ def saturated(scheduled: Seconds, sent: Seconds, service: Seconds) -> str | None
     if offered and completed / offered < COMPLETED and tail > 1:
         return f"saturated: {completed} of {offered} requests done in the second half"
     growth = _growth(scheduled, done)
-    return f"saturated: the queue grew by {growth:.0f} requests" if growth else None
+    if growth is None:
+        return None
+    return f"saturated: the queue grew by {apart(growth, GROWTH, 0)[0]} requests"
 
 
 def _growth(scheduled: Seconds, done: Seconds) -> float | None:
@@ -93,7 +99,7 @@ def _growth(scheduled: Seconds, done: Seconds) -> float | None:
     fit = linregress(np.arange(BATCHES), means)
     least = fit.slope - t.ppf(GROWTH_LEVEL, BATCHES - 2) * fit.stderr
     grown = float(fit.slope) * (BATCHES - 1)
-    return grown if least > 0 and grown > 1 else None
+    return grown if least > 0 and grown > GROWTH else None
 
 
 def served_in_order(due: Sequence[float], service: Sequence[float]) -> list[float]:

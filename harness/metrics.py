@@ -14,6 +14,7 @@ import numpy as np
 from harness import devices, load, statistics
 from harness.series import NS, WHOLE, Series
 from harness.statistics import Estimate
+from harness.units import possible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -176,6 +177,11 @@ def _of_schedule(series: Series, subject: str, metric: Metric, found: Estimate) 
         return found
     reason = next((why for one in series.requests() if (why := load.saturated(*one))), None)
     return found if reason is None else replace(found, displayable=False, ci=None, reason=reason)
+
+
+def ends(record: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the ends of a summary's record as they may be shown: never below zero."""
+    return possible(record.get("estimate"), *(record.get("ci95") or (None, None)))
 
 
 def _record(subject: str, metric: Metric, estimate: Estimate) -> dict[str, Any]:

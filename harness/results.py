@@ -40,7 +40,8 @@ COLUMNS = (
     "point_id", "point", "status", "reason", "accuracy", "weights", "backend", "device", "quant",
     "effective", "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s",
     "mean_lo_s",
-    "mean_hi_s", *(f"p{p}_s" for p in PERCENTILES), "max_s", *(f"cl{p}_s" for p in CL),
+    "mean_hi_s", *(f"p{p}_s" for p in PERCENTILES), "max_s", "cl_n",
+    *(f"cl{p}_s" for p in CL),
     "items_per_s", "items_per_s_lo", "items_per_s_hi", "items_padded_per_s", "rtf", "x_realtime",
     "grade", "trial_id",
 )  # fmt: skip
@@ -327,9 +328,10 @@ def _figures(document: Mapping[str, Any], subject: str) -> dict[str, Any]:
     found = {f"{name}_s": summary[f"{subject}.{name}"]["estimate"] for name in times}
     for name in ("items_per_s", "items_padded_per_s", "rtf", "x_realtime"):
         found[name] = summary.get(f"{subject}.{name}", {}).get("estimate")
-    found["mean_lo_s"], found["mean_hi_s"] = mean["ci95"] or (None, None)
-    found["items_per_s_lo"], found["items_per_s_hi"] = rate.get("ci95") or (None, None)
+    found["mean_lo_s"], found["mean_hi_s"] = metrics.ends(mean)
+    found["items_per_s_lo"], found["items_per_s_hi"] = metrics.ends(rate)
     found["n"], found["processes"] = mean["n"], mean["p_processes"]
+    found["cl_n"] = summary[f"{subject}.cl{CL[-1]}"]["n"]
     found["grade"] = document["grade"].get(f"{subject}.mean", {}).get("letter")
     return found
 

@@ -22,7 +22,7 @@ from harness.plan import PlannedPoint, Side
 from harness.point import make_point
 from harness.series import WHOLE, Series
 from harness.sweep import quietly
-from harness.units import duration, seconds
+from harness.units import duration, seconds, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -297,7 +297,8 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         "the sides of a pair"
     )
     fit = "unfit for gating" if mde > fitness.UNFIT else "fit for gating"
-    yield f"smallest detectable effect with {fitness.GATE_BLOCKS} blocks: {mde:.1%}: {fit}"
+    shown, _ = shares(mde, fitness.UNFIT)
+    yield f"smallest detectable effect with {fitness.GATE_BLOCKS} blocks: {shown}: {fit}"
     yield f"took {duration(facts['seconds'])}; machine {facts['host']}, kernel {facts['kernel']}"
 
 

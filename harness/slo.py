@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.config import Kind, Scenario
 from harness.sweep import quietly
-from harness.units import seconds
+from harness.units import seconds, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,11 +44,12 @@ class Step:
     def line(self, goal: Goal) -> str:
         """Return what a reader wants of it."""
         what = "confirmed" if self.confirming else f"load {self.load:.2f}"
-        shown = self.reason or "no figure"
+        shown, limit = self.reason or "no figure", seconds(goal.limit_s)
         if self.estimate_s is not None and self.upper_s is not None:
-            shown = f"p{goal.percent} {seconds(self.estimate_s)}, at most {seconds(self.upper_s)}"
+            upper, limit = spans(self.upper_s, goal.limit_s)
+            shown = f"p{goal.percent} {seconds(self.estimate_s)}, at most {upper}"
         verdict = "within" if self.held else "beyond"
-        return f"{what}: {self.rate:.4g} requests/s: {shown}: {verdict} {seconds(goal.limit_s)}"
+        return f"{what}: {self.rate:.4g} requests/s: {shown}: {verdict} {limit}"
 
 
 class Search:

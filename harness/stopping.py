@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import statistics
+from harness import statistics, units
 from harness.series import WHOLE
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def _unmet(series: Series, measure: Measure, items: str) -> Iterator[str]:
     for name, estimate in found.items():
         half = estimate.relative_half_width
         if half is None or half > measure.target_half_width:
-            yield f"{name} to {measure.target_half_width:.1%}"
+            yield f"{name} to {units.percent(measure.target_half_width)}"
     for percent in measure.percentiles:
         estimate = statistics.percentile(times, percent / 100)
         half = estimate.relative_half_width
         if not estimate.displayable or half is None or 2 * half > measure.percentile_width:
-            yield f"p{percent:g} to {measure.percentile_width:.1%}"
+            yield f"p{percent:g} to {units.percent(measure.percentile_width)}"
 
 
 def should_stop(measure: Measure, *, done: int, spent_s: float, precise: bool) -> str | None:

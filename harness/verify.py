@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from harness import results
+from harness import environment, results
 from harness.errors import ResultFileError
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMPUTED = ("processes", "summary", "devices", "energy", "compat", "roofline", "warnings", "grade")
+SENTENCES = {"seen", "why", "advice", "text", "reason"}
+"""Keys of words for a reader, which another version may put otherwise. What they are about, their
+codes, letters and severities, must be the same whoever wrote the file."""
 TOLERANCE = 1e-9
 """Relative: another machine's mathematics library may round the last digits otherwise."""
 
@@ -33,10 +36,11 @@ def problems(path: Path) -> list[str]:
         return [str(error)]
     found = list(_schema(document))
     if not found:
+        same = _version(document["provenance"]) == _version(environment.provenance(""))
         again = results.complete({k: v for k, v in document.items() if k != "content_sha256"})
         for key in COMPUTED:
             if key in document:  # a file of before has no figures of several devices, nor energy
-                found += _differences(document[key], again[key], key)
+                found += _differences(document[key], again[key], key, words=same)
     return [f"{path}: {line}" for line in found]
 
 
@@ -56,13 +60,21 @@ def _schema(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where} breaks the schema: {error.message[:200]}"
 
 
-def _differences(stored: Any, again: Any, where: str) -> Iterator[str]:
+def _version(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
+    git = provenance.get("git") or {}
+    return provenance.get("harness_version"), git.get("commit"), git.get("diff_sha256")
+
+
+def _differences(stored: Any, again: Any, where: str, *, words: bool) -> Iterator[str]:
+    """Yield where two values differ; `words`: in what they say to a reader, too."""
     if isinstance(stored, dict) and isinstance(again, dict):
         for key in sorted({*stored, *again}):
-            yield from _differences(stored.get(key), again.get(key), f"{where}.{key}")
+            pair = stored.get(key), again.get(key)
+            if words or key not in SENTENCES or None in pair:
+                yield from _differences(*pair, f"{where}.{key}", words=words)
     elif isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
         for place, pair in enumerate(zip(stored, again, strict=True)):
-            yield from _differences(*pair, f"{where}[{place}]")
+            yield from _differences(*pair, f"{where}[{place}]", words=words)
     elif not _same(stored, again):
         yield f"{where}: stored {stored!r}, computed again {again!r}"
 

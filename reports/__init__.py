@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["export", "render"]
+__all__ = ["REPORT", "export", "render"]
+
+REPORT = "report.html"
+"""The page of a sweep, in the sweep's folder."""
 
 
 @contextmanager
@@ -44,9 +47,9 @@ def render(sweep_dir: Path, *, out: Path | None = None) -> Path:
     from reports.files import read_sweep, write_text  # noqa: PLC0415 - `import reports` is cheap
     from reports.html import page_html  # noqa: PLC0415
 
-    target = out if out is not None else sweep_dir / "report.html"
+    target = out if out is not None else sweep_dir / REPORT
     with _without_collections():
-        return write_text(target, page_html(read_sweep(sweep_dir)))
+        return write_text(target, page_html(read_sweep(sweep_dir), target.parent))
 
 
 def export(sweep_dir: Path, format: str) -> str:  # noqa: A002 - the word a caller would use

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports import facts, published
-from reports.comparisons import headline, interval_text, ratio_text, seconds_text, why
+from reports.comparisons import edges, headline, interval_text, ratio_text, seconds_text, why
 from reports.figures import forest
 from reports.figures.canvas import style
 from reports.table import MISSING, Cell
@@ -79,10 +79,17 @@ class ComparedPage:
     more_differing: int
     published: Sequence[Reference]
     sides: Sequence[Side]
+    sweep: str | None
+    """Address of the sweep's own page."""
 
 
-def build(found: Comparison) -> ComparedPage:
-    """Return the page of a comparison."""
+def build(found: Comparison, sweep: str | None = None) -> ComparedPage:
+    """Return the page of a comparison.
+
+    Args:
+        found: the comparison.
+        sweep: address of the page of the sweep in which both sides were measured.
+    """
     from harness import __version__ as version  # noqa: PLC0415 - read where it is shown
 
     rows = sorted(found.rows, key=_urgency)
@@ -115,7 +122,7 @@ def build(found: Comparison) -> ComparedPage:
         contents=contents,
         notes=notes,
         columns=COLUMNS,
-        lines=[_line(row, by_name.get(plain(row.point))) for row in rows],
+        lines=[_line(row, by_name.get(plain(row.point)), edges(found)) for row in rows],
         forest=drawing,
         differing=differing[:MOST_DIFFERENCES],
         equal=equal,
@@ -124,6 +131,7 @@ def build(found: Comparison) -> ComparedPage:
         sides=[
             _side(name, one) for name, one in zip(("baseline", "candidate"), sides, strict=True)
         ],
+        sweep=sweep,
     )
 
 
@@ -145,7 +153,7 @@ def _views(found: Comparison, attribute: str) -> list[PointView | None]:
     return [None if one is None else PointView(one) for one in documents]
 
 
-def _line(row: Row, pair: tuple[PointView, PointView] | None) -> Line:
+def _line(row: Row, pair: tuple[PointView, PointView] | None, limits: tuple[float, float]) -> Line:
     word = str(row.verdict)
     mark = MARKS.get(word, "×")
     one = row.difference
@@ -158,7 +166,7 @@ def _line(row: Row, pair: tuple[PointView, PointView] | None) -> Line:
             Cell(seconds_text(value), value) if value is not None else Cell(style=MISSING)
             for value in (row.baseline_s, row.candidate_s)
         ),
-        Cell(ratio_text(one.ratio), one.ratio, interval_text(row), *ends)
+        Cell(ratio_text(one.ratio, limits), one.ratio, interval_text(row), *ends)
         if one
         else Cell(style=MISSING),
     ]  # fmt: skip

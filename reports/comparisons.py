@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from harness.units import seconds
+from harness.comparison import COMPAT_BAND
+from harness.units import apart, interval, percent, seconds
+from reports import REPORT, beside
+from reports.beside import verdicts
 from reports.markup import ampersands, markdown, pipes, tex
 from reports.text import plain
 
@@ -18,13 +22,27 @@ if TYPE_CHECKING:
     from harness.compare import Comparison, CompatRow, NullControl, Row
 
 HEADER = ("point", "metric", "baseline", "candidate", "ratio", "95 % interval", "verdict")
-COMPAT_HEADER = ("log", "device", "ratio", "verdict (compat: 0.95 to 1.05)", "reason")
+COMPAT_HEADER = (
+    "log", "device", "ratio", f"verdict (compat: {interval(*COMPAT_BAND, str)})", "reason",
+)  # fmt: skip
 BAD = ("slower", "not comparable", "fail")
 
 
-def ratio_text(value: float | None) -> str:
-    """Return a ratio as every surface shows it; empty when there is none."""
-    return "" if value is None else f"{value:.4f}"
+def ratio_text(value: float | None, limits: Sequence[float] = ()) -> str:
+    """Return a ratio as every surface shows it; empty when there is none.
+
+    Args:
+        value: candidate over baseline.
+        limits: what decided on it; it has the decimals that show on which side of them it lies.
+    """
+    if value is None:
+        return ""
+    return max((apart(value, limit, 4)[0] for limit in limits), key=len, default=f"{value:.4f}")
+
+
+def edges(found: Comparison) -> tuple[float, float]:
+    """Return the ratios from which a difference counts."""
+    return 1 / (1 + found.delta), 1 + found.delta
 
 
 def seconds_text(value: float | None) -> str:
@@ -37,7 +55,7 @@ def interval_text(row: Row) -> str:
     if row.difference is None:
         return ""
     low, high = row.difference.interval
-    return f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "none"
+    return interval(low, high, ratio_text) if math.isfinite(high) else "none"
 
 
 def why(row: Row) -> str:
@@ -53,7 +71,7 @@ def why(row: Row) -> str:
     return "; ".join(parts)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, limits: Sequence[float]) -> tuple[str, ...]:
     found = row.difference
     verdict = str(row.verdict)
     if found and found.further:
@@ -62,25 +80,21 @@ def _cells(row: Row) -> tuple[str, ...]:
         verdict += f": {reason}"
     times = [seconds_text(value) for value in (row.baseline_s, row.candidate_s)]
     return (
-        plain(row.point), row.metric, *times, ratio_text(found.ratio if found else None),
+        plain(row.point), row.metric, *times,
+        ratio_text(found.ratio if found else None, limits),
         interval_text(row), verdict,
     )  # fmt: skip
 
 
 def headline(found: Comparison) -> list[str]:
     """Return what the whole comparison says: the count of verdicts first, then its terms."""
-    counts = {word: len(found.of(word)) for word in ("slower", "faster", "unresolved")}
-    parts = [f"{number} {word}" for word, number in counts.items() if number]
-    same, apart = len(found.of("no difference")), len(found.of("not comparable"))
-    parts += [f"{same} no difference"] if same else []
-    parts += [f"{apart} not comparable"] if apart else []
-    lines = [f"{len(found.rows)} figures compared: {', '.join(parts) or 'nothing'}."]
+    lines = [verdicts(str(row.verdict) for row in found.rows)]
     if found.geometric_mean is not None and found.worst is not None and found.worst.difference:
         lines.append(
             f"Geometric mean of latency ratios {found.geometric_mean:.4f}; worst point "
             f"{plain(found.worst.point)}: {found.worst.difference.ratio:.4f}."
         )
-    lines.append(f"A difference counts from {found.delta:.1%} on. {_occasions(found)}")
+    lines.append(f"A difference counts from {percent(found.delta)} on. {_occasions(found)}")
     if found.under_test:
         lines.append(f"Under test: {plain(', '.join(found.under_test))}.")
     if found.null_control is not None:
@@ -104,7 +118,7 @@ def _occasions(found: Comparison) -> str:
         return "Both sides were measured side by side, in the same blocks."
     known = "were measured" if found.occasion_measured else "are assumed"
     return (
-        f"Two occasions on one host {known} to differ by {found.occasion_sd:.1%} (SD), which "
+        f"Two occasions on one host {known} to differ by {percent(found.occasion_sd)} (SD), which "
         "widens every interval."
     )
 
@@ -134,7 +148,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def to_text(found: Comparison) -> str:
     """Return the rows as an aligned table under the headline."""
-    table = aligned([HEADER, *(_cells(row) for row in found.rows)])
+    table = aligned([HEADER, *(_cells(row, edges(found)) for row in found.rows)])
     return "\n".join([*headline(found), "", *table]) + "\n"
 
 
@@ -143,7 +157,7 @@ def to_markdown(found: Comparison) -> str:
 
     def table(rows: Sequence[Row]) -> list[str]:
         lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
-        return lines + [pipes(_cells(row)) for row in rows]
+        return lines + [pipes(_cells(row, edges(found))) for row in rows]
 
     same = [row for row in found.of("no difference") if not row.inaccurate]
     bad = [row for row in found.rows if row not in same]
@@ -165,7 +179,7 @@ def to_latex(found: Comparison) -> str:
         "\\toprule",
         ampersands(HEADER),
         "\\midrule",
-        *(ampersands(_cells(row)) for row in found.rows),
+        *(ampersands(_cells(row, edges(found))) for row in found.rows),
         "\\bottomrule",
         "\\end{tabular}",
     ]
@@ -227,7 +241,7 @@ def to_junit(found: Comparison) -> str:
     )
     for row in found.rows:
         case = ET.SubElement(suite, "testcase", classname=plain(row.point), name=row.metric)
-        words = ", ".join(cell for cell in _cells(row)[2:] if cell)
+        words = ", ".join(cell for cell in _cells(row, edges(found))[2:] if cell)
         if _bad(row):
             ET.SubElement(case, "failure", message=words)
         elif row.verdict == "unresolved":
@@ -238,9 +252,19 @@ def to_junit(found: Comparison) -> str:
 
 def to_html(found: Comparison) -> str:
     """Return one self-contained page."""
+    return page(found)
+
+
+def page(found: Comparison, sweep: str | None = None) -> str:
+    """Return one self-contained page.
+
+    Args:
+        found: the comparison.
+        sweep: address of the sweep's own page, where both sides were measured in one sweep.
+    """
     from reports.html import comparison_html  # noqa: PLC0415 - heavy
 
-    return comparison_html(found)
+    return comparison_html(found, sweep)
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {
@@ -252,10 +276,10 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
     "html": to_html,
 }
 """The formats of `python -m harness compare`."""
-FILES = {
-    "comparison.html": to_html,
+FILES: dict[str, Callable[[Comparison], str]] = {
+    beside.PAGE: partial(page, sweep=REPORT),
     "comparison.md": to_markdown,
-    "comparison.json": to_json,
+    beside.DATA: to_json,
     "comparison.xml": to_junit,
 }
 """What a sweep with a baseline leaves beside its results."""
@@ -271,7 +295,13 @@ def write(found: Comparison, folder: Path) -> list[Path]:
 def compat_text(rows: Sequence[CompatRow]) -> str:
     """Return what the original's rule says, as an aligned table."""
     cells = [
-        (plain(row.name), row.device, ratio_text(row.ratio), row.verdict, row.reason or "")
+        (
+            plain(row.name),
+            row.device,
+            ratio_text(row.ratio, COMPAT_BAND),
+            row.verdict,
+            row.reason or "",
+        )
         for row in rows
     ]
     return "\n".join(aligned([COMPAT_HEADER, *cells])) + "\n"

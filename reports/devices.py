@@ -51,7 +51,7 @@ def _together(point: PointView, rates: Scale) -> Row:
         "latency",
         (
             exact_cell(count),
-            number_cell(point.record("latency", "items_per_s"), rates, symmetric=True),
+            number_cell(point.record("latency", "items_per_s"), rates),
             exact_cell(len(rounds)),
             exact_cell(min((one["window_s"] for one in rounds), default=None), 1),
             exact_cell(min(shares, default=None), 0, 100),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from harness.units import possible
 from reports.numbers import Scale
 from reports.table import (
     MISSING,
@@ -46,7 +47,7 @@ def energy_record(point: PointView) -> Record | None:
     found = _energy(point)
     if found.get("value") is None:
         return None
-    low, high = found.get("ci95") or (None, None)
+    low, high = possible(found["value"], *(found.get("ci95") or (None, None)))
     processes = int(found.get("processes") or 0)
     return Record(found["value"], low, high, 0, processes, "J", "lower", None, None)
 
@@ -67,7 +68,7 @@ def energy_table(points: Sequence[PointView]) -> Table:
             point,
             "latency",
             (
-                number_cell(record, gross, symmetric=True),
+                number_cell(record, gross),
                 _net(_energy(point).get("net") or {}, gross),
                 exact_cell(_energy(point).get("average_w"), 1),
                 exact_cell(record.processes),

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from reports.trials import SweepView
 
-_COMPAT_NOTE = "cl columns follow the original's rule (compat); they have no interval."
+_COMPAT_NOTE = (
+    "cl columns follow the original's rule (compat); they have no interval, and an n of their own."
+)
 
 
 def export_text(sweep: SweepView, name: str) -> str:
@@ -54,9 +56,11 @@ def _lines_above(sweep: SweepView, table: Table) -> list[str]:
     labels = sorted({p.synthetic for p in sweep.points if p.synthetic})
     if labels:
         lines.append(f"Synthetic weights: {plain(', '.join(labels))}.")
+    if sweep.beside.text:
+        lines.append(sweep.beside.text)
     if table.common:
         lines.append(f"Every point: {', '.join(table.common)}.")
-    lines.append(f"After each figure its 95 % interval. {_COMPAT_NOTE}")
+    lines.append(f"In brackets after each figure its 95 % interval. {_COMPAT_NOTE}")
     return lines
 
 

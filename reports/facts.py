@@ -6,8 +6,9 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from harness.units import interval
 from reports.effective import stage_precision
-from reports.numbers import seconds_text
+from reports.numbers import DASH, seconds_text
 from reports.table import STARTS
 from reports.text import plain
 
@@ -207,11 +208,9 @@ def start_facts(point: PointView) -> tuple[Fact, ...]:
     for subject, title in STARTS.items():
         record = point.record(subject, "mean")
         if record is not None and record.estimate is not None:
-            ends = (record.low, record.high)
-            span = f" (95 % {seconds_text(ends[0])} – {seconds_text(ends[1])})"
-            facts.append(
-                Fact(title, seconds_text(record.estimate) + (span if None not in ends else ""))
-            )
+            ends = interval(record.low, record.high, seconds_text, DASH)
+            span = f" (95 % {ends})" if ends else ""
+            facts.append(Fact(title, seconds_text(record.estimate) + span))
     return tuple(facts)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from reports import beside
 from reports.audio import wav_files
 from reports.trials import PointView, SweepView, lean, sha256_of
 
@@ -29,7 +30,10 @@ def read_sweep(folder: Path) -> SweepView:
     views = [_measured(folder, trial, found.paths[trial["trial_id"]]) for trial in found.trials]
     measured = {trial["point"]["id"] for trial in found.trials}
     views += [_planned(one) for one in found.facts.get("points", ()) if one["id"] not in measured]
-    return SweepView(folder.resolve().name, tuple(views), found.facts, tuple(found.problems))
+    return SweepView(
+        folder.resolve().name, tuple(views), found.facts, tuple(found.problems),
+        beside.read(folder, found.facts),
+    )  # fmt: skip
 
 
 def _measured(folder: Path, trial: Mapping[str, Any], path: Path) -> PointView:

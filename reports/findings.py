@@ -113,8 +113,7 @@ def _figure(point: PointView, record: Record) -> tuple[str, str]:
     scale = time_scale([record.estimate]) if record.unit == "s" else Scale("")
     unit = scale.unit or f"{point.items_of('latency')}/s"
     scale = scale.with_decimals([record.half_width], [record.estimate or 0.0])
-    interval = "" if record.half_width is None else f" ± {scale.text(record.half_width)}"
-    return f"{scale.text(record.estimate)}{interval}", unit
+    return f"{scale.text(record.estimate)} {scale.bracketed(record.low, record.high)}".strip(), unit
 
 
 def _basis(record: Record) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os.path
 from importlib import resources
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from reports.text import plain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jinja2 import Environment
 
     from harness.compare import Comparison
@@ -73,19 +77,36 @@ def _render(template: str, **values: object) -> str:
     )
 
 
-def page_html(sweep: SweepView) -> str:
-    """Return the report of a sweep; the same sweep gives the same bytes."""
+def address(path: Path | None, place: Path | None) -> str | None:
+    """Return the address of a file for a page in the folder `place`; None where either is."""
+    if path is None or place is None:
+        return None
+    return quote(os.path.relpath(path.resolve(), place.resolve()))
+
+
+def page_html(sweep: SweepView, place: Path | None = None) -> str:
+    """Return the report of a sweep; the same sweep gives the same bytes.
+
+    Args:
+        sweep: the points.
+        place: the folder the page is written to, for its links to other files; None: no links.
+    """
     from reports import island, page  # noqa: PLC0415 - heavy
 
-    built = page.build(sweep)
+    built = page.build(sweep, comparison=address(sweep.beside.page, place))
     packed = island.pack(built.further)
     return _render(
         "report.html.j2", page=built, island=packed.text, island_packed=packed.compressed
     )
 
 
-def comparison_html(found: Comparison) -> str:
-    """Return the page of a comparison; the same comparison gives the same bytes."""
+def comparison_html(found: Comparison, sweep: str | None = None) -> str:
+    """Return the page of a comparison; the same comparison gives the same bytes.
+
+    Args:
+        found: the comparison.
+        sweep: address of the page of the sweep it is of; None: no link.
+    """
     from reports import compared  # noqa: PLC0415 - heavy
 
-    return _render("comparison.html.j2", page=compared.build(found), island="")
+    return _render("comparison.html.j2", page=compared.build(found, sweep), island="")

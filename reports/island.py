@@ -30,7 +30,7 @@ from reports.text import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reports.trials import PointView
+    from reports.trials import PointView, Record
 
 MOST_BUCKETS = 90
 MOST_SEVERE = 20
@@ -94,6 +94,8 @@ def _point(point: PointView) -> dict[str, Any]:
                     else None
                     for statistic in _STATISTICS
                 ),
+                _n(point.record(name, "mean")),
+                _n(point.counted_as_original(name)),
             ]
             for name in point.subjects
         ],
@@ -103,6 +105,10 @@ def _point(point: PointView) -> dict[str, Any]:
         "quantiles": _quantiles(point),
         "series": _series(point),
     }
+
+
+def _n(record: Record | None) -> int:
+    return record.n if record is not None else 0
 
 
 def _quantiles(point: PointView) -> list[list[float]]:

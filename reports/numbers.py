@@ -10,9 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.units import interval
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+DASH = " – "
+"""Between the ends of an interval in a table."""
 MOST_DECIMALS = 6
 _NOISE = 1e-9
 """Half-widths below this share of the values are rounding errors of equal samples."""
@@ -37,9 +41,11 @@ class Scale:
 
     def interval(self, low: float | None, high: float | None) -> str:
         """Return `low – high`; empty when an end is missing."""
-        if low is None or high is None:
-            return ""
-        return f"{self.text(low)} – {self.text(high)}"
+        return interval(low, high, self.text, DASH)
+
+    def bracketed(self, low: float | None, high: float | None) -> str:
+        """Return `(low – high)`, as it stands behind or below a figure; empty without an end."""
+        return f"({ends})" if (ends := self.interval(low, high)) else ""
 
     def with_decimals(self, half_widths: Iterable[float | None], values: Iterable[float]) -> Scale:
         """Return this scale with the decimals the given half-widths support."""

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from harness.accuracy import FAILED, MEASURES
+from harness.units import apart
 from reports.table import MISSING, Cell, Column, Row, Table
 from reports.text import plain
 
@@ -83,9 +84,11 @@ def _distance(point: PointView, measure: Measure) -> Cell:
     if value is None:
         return Cell(style=MISSING)
     limit = figure.get("limit")
-    note = "no limit" if limit is None else f"limit {limit:.{measure.digits}f}"
+    text, note = f"{value:.{measure.digits}f}", "no limit"
+    if limit is not None:
+        text, against = apart(value, limit, measure.digits)
+        note = f"limit {against}"
     if figure.get("between_seeds") is not None:
         note += f", between two seeds {figure['between_seeds']:.{measure.digits}f}"
     passed = figure.get("passed", True)
-    text = f"{value:.{measure.digits}f}"
     return Cell(text if passed else f"✗ {text}", value, note, style="" if passed else "beyond")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports import devices, energy, facts, findings, outcomes, published, roofline
+from reports import beside, devices, energy, facts, findings, outcomes, published, roofline
 from reports.audio import Recorder
 from reports.figures import loading, pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
@@ -64,6 +64,10 @@ class Page:
     contents: Sequence[tuple[str, str]]
     labels: Mapping[str, str]
     warnings: Sequence[Finding]
+    baseline: str
+    """What is said of the baseline: what the comparison found, or that none was given."""
+    comparison: str | None
+    """Address of the page of the comparison."""
     limits: Sequence[Finding]
     measured: int
     points: Table
@@ -122,13 +126,18 @@ class Page:
         return any("stage" in column.group for column in self.points.columns)
 
 
-def build(sweep: SweepView) -> Page:
-    """Return the page of a sweep: any number of points, in any state."""
+def build(sweep: SweepView, *, comparison: str | None = None) -> Page:
+    """Return the page of a sweep: any number of points, in any state.
+
+    Args:
+        sweep: the points.
+        comparison: address of the page that compares them with their baseline.
+    """
     with style():
-        return _build(sweep)
+        return _build(sweep, comparison)
 
 
-def _build(sweep: SweepView) -> Page:
+def _build(sweep: SweepView, comparison: str | None) -> Page:
     from harness import __version__ as version  # noqa: PLC0415 - read where it is shown
 
     detailed = _detailed(sweep.points)
@@ -163,6 +172,8 @@ def _build(sweep: SweepView) -> Page:
         facts=_facts(sweep),
         contents=_contents(made, measured=bool(sweep.measured), published=bool(references)),
         labels=sweep.labels,
+        baseline=sweep.beside.text or beside.NONE,
+        comparison=comparison,
         limits=findings.grade_limits(sweep),
         roofline_missing=roofline.NOT_MEASURED,
         without_energy=findings.without_energy(sweep.measured),

@@ -107,7 +107,8 @@ def compare(sweep: SweepView, name: str) -> Reference:
         header=(
             ("ran in", ""),
             *((column["label"], column["unit"]) for column in table["columns"]),
-            ("n", ""),
+            ("n", "mean and rates"),
+            ("n", "cl, std, frames"),
             ("P", ""),
         ),
         groups=tuple(groups),
@@ -136,7 +137,7 @@ def _published(row: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> 
         decimals = column.get("decimals", 3 if column["unit"] == "ms" else 0)
         text = Scale("", factor, decimals).text(value)
         cells.append(Cell(text, value) if text else Cell("not published", style=MISSING))
-    for key in ("iterations", "processes"):
+    for key in ("iterations", "iterations", "processes"):
         known = row.get(key, 1 if key == "processes" else None)
         cells.append(Cell(f"{known:,}", known) if known else Cell("not stated", style=MISSING))
     return Line(f"{row['device']}, published", row.get("note", ""), None, tuple(cells))
@@ -154,8 +155,10 @@ def _derived(row: Mapping[str, Any]) -> dict[str, float]:
 def _ours(point: PointView, columns: Sequence[Mapping[str, Any]]) -> tuple[Cell, ...]:
     cells = [Cell(precision_text(point.document) or "unknown")]
     cells += [_cell(point, column) for column in columns]
-    mean = point.record("latency", "mean")
-    counts = (mean.n, mean.processes) if mean else (None, None)
+    mean, original = point.record("latency", "mean"), point.counted_as_original()
+    counts = (
+        mean.n if mean else None, original.n if original else None, mean.processes if mean else None
+    )  # fmt: skip
     cells += [Cell(f"{n:,}", n) if n else Cell(style=MISSING) for n in counts]
     return tuple(cells)
 
@@ -170,7 +173,7 @@ def _cell(point: PointView, column: Mapping[str, Any]) -> Cell:
     subject, _, statistic = ours.partition(".")
     record = point.record(subject, statistic)
     if record is None or record.estimate is None:
-        return number_cell(record, scale, symmetric=True)
+        return number_cell(record, scale)
     widest = point.record(subject, "mean") if statistic.startswith("cl") else record
     scale = scale.with_decimals([widest.half_width if widest else None], [record.estimate])
-    return number_cell(record, scale, symmetric=True)
+    return number_cell(record, scale)

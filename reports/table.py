@@ -97,16 +97,14 @@ class Table:
         object.__setattr__(self, "groups", tuple(spans))
 
 
-def number_cell(record: Record | None, scale: Scale, *, symmetric: bool) -> Cell:
-    """Return a figure with its interval, or the reason why there is none."""
+def number_cell(record: Record | None, scale: Scale) -> Cell:
+    """Return a figure with both ends of its interval, or the reason why there is none."""
     if record is None:
         return Cell(style=MISSING)
     if record.estimate is None:
         words, _, detail = (record.reason or "not available").partition(" (")
         return Cell(text=words, note=f"({detail}" if detail else "", style=MISSING)
-    note = scale.interval(record.low, record.high)
-    if symmetric and record.half_width is not None:
-        note = f"± {scale.text(record.half_width)}"
+    note = scale.bracketed(record.low, record.high)
     return Cell(scale.text(record.estimate), record.estimate, note, record.low, record.high)
 
 
@@ -144,13 +142,12 @@ class _Figure:
     subject: str
     statistic: str
     scale: Scale
-    symmetric: bool = False
     items: bool = False
     """Name the items in the cell: they are not the same for every point."""
 
     def cell(self, point: PointView) -> Cell:
         record = point.record(self.subject, self.statistic)
-        cell = number_cell(record, self.scale, symmetric=self.symmetric)
+        cell = number_cell(record, self.scale)
         if not self.items or cell.value is None:
             return cell
         return replace(cell, note=f"{cell.note} {point.items_of(self.subject)}".strip())
@@ -178,7 +175,6 @@ def _latency_figures(sweep: SweepView) -> list[_Figure]:
             "latency",
             "mean",
             scale,
-            symmetric=True,
         )
     ]
     figures += [
@@ -198,6 +194,15 @@ def _latency_figures(sweep: SweepView) -> list[_Figure]:
         for p in (50, 90, 99)
     ]
     return figures
+
+
+CL_N = Column(
+    "cl_n",
+    "n",
+    group=COMPAT,
+    help="all iterations but the warm-up asked for, as the original counts",
+)
+"""Of the columns with `cl` figures, which count other iterations than those with an interval."""
 
 
 def _compat_figures(sweep: SweepView) -> list[_Figure]:
@@ -246,7 +251,6 @@ def _rate_figures(sweep: SweepView) -> list[_Figure]:
                 subject,
                 "items_per_s",
                 scaled(Scale(unit), found),
-                symmetric=True,
                 items=mixed,
             )
         )
@@ -273,7 +277,7 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
         ),
     }
     return [
-        _Figure(column, "latency", key, scaled(Scale(""), found), symmetric=True)
+        _Figure(column, "latency", key, scaled(Scale(""), found))
         for key, column in columns.items()
         if (found := _records(sweep.measured, "latency", key))
     ]
@@ -348,8 +352,6 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
         *_latency_figures(sweep),
         *whole,
         *_real_time_figures(sweep),
-        *_compat_figures(sweep),
-        *by_stage,
     ]
     makers: list[tuple[Column, _Maker]] = [
         (Column("state", "status", number=False), state_cell),
@@ -357,6 +359,8 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
         *_choice_makers(sweep),
         *_COUNTS,
         *((figure.column, figure.cell) for figure in figures),
+        (CL_N, lambda point: _count(point.counted_as_original(), "n")),
+        *((figure.column, figure.cell) for figure in (*_compat_figures(sweep), *by_stage)),
     ]
     if compact:
         makers = [
@@ -399,7 +403,12 @@ def _lifted(table: Table) -> Table:
 
 _COUNTS: tuple[tuple[Column, _Maker], ...] = (
     (
-        Column("n", "n", group="Samples", help="steady iterations"),
+        Column(
+            "n",
+            "n",
+            group="Samples",
+            help="steady iterations, behind means, percentiles and rates",
+        ),
         lambda point: _count(point.record("latency", "mean"), "n"),
     ),
     (
@@ -407,7 +416,9 @@ _COUNTS: tuple[tuple[Column, _Maker], ...] = (
         lambda point: _count(point.record("latency", "mean"), "processes"),
     ),
 )
-_LEFT_OUT = frozenset({"effective", "processes", "p90_s", "cl50_s", "cl99_s", "rtf", "x_realtime"})
+_LEFT_OUT = frozenset(
+    {"effective", "processes", "p90_s", "cl_n", "cl50_s", "cl99_s", "rtf", "x_realtime"}
+)
 
 
 def _choice_makers(sweep: SweepView) -> list[tuple[Column, _Maker]]:
@@ -434,22 +445,16 @@ def _effective_cell(point: PointView) -> Cell:
     return Cell(text, text) if text else Cell(style=MISSING)
 
 
-_STAGE_STATISTICS = (
-    ("mean", "Latency"),
-    ("p50", "Latency"),
-    ("p90", "Latency"),
-    ("p95", "Latency"),
-    ("p99", "Latency"),
-    ("max", "Latency"),
-    *((f"cl{p}", COMPAT) for p in CL),
-)
+_STAGE_STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
 def stage_columns(scale: Scale) -> tuple[Column, ...]:
     """Return the columns of the stage tables; times share one unit."""
     return (
         Column("grade", "grade", number=False),
-        *(Column(f"{key}_s", key, scale.unit, "s", group) for key, group in _STAGE_STATISTICS),
+        *(Column(f"{key}_s", key, scale.unit, "s", "Latency") for key in _STAGE_STATISTICS),
+        CL_N,
+        *(Column(f"cl{p}_s", f"cl{p}", scale.unit, "s", COMPAT) for p in CL),
         Column("items_per_s", "valid", "items/s", "items/s", "Throughput"),
         Column("items_padded_per_s", "padded", "items/s", "items/s", "Throughput"),
     )
@@ -457,12 +462,11 @@ def stage_columns(scale: Scale) -> tuple[Column, ...]:
 
 def stage_row(point: PointView, subject: str, times: Scale, rates: Scale) -> Row:
     """Return the figures of one stage, or of the whole, of one point."""
-    cells = [
-        number_cell(point.record(subject, key), times, symmetric=key == "mean")
-        for key, _ in _STAGE_STATISTICS
-    ]
+    cells = [number_cell(point.record(subject, key), times) for key in _STAGE_STATISTICS]
+    cells.append(_count(point.counted_as_original(subject), "n"))
+    cells += [number_cell(point.record(subject, f"cl{p}"), times) for p in CL]
     cells += [
-        number_cell(point.record(subject, key), rates, symmetric=True)
+        number_cell(point.record(subject, key), rates)
         for key in ("items_per_s", "items_padded_per_s")
     ]
     mean = point.record(subject, "mean")
@@ -513,7 +517,7 @@ def start_table(points: Sequence[PointView]) -> Table:
             "load",
             (
                 *(
-                    number_cell(point.record(subject, "mean"), scale, symmetric=True)
+                    number_cell(point.record(subject, "mean"), scale)
                     for subject, scale in scales.items()
                 ),
                 _cached_cell(point),
@@ -551,9 +555,9 @@ def request_table(points: Sequence[PointView]) -> Table:
             point,
             "response",
             (
-                number_cell(point.record("response", "requests_per_s"), rates, symmetric=True),
+                number_cell(point.record("response", "requests_per_s"), rates),
                 *(
-                    number_cell(point.record(subject, key), scale, symmetric=key == "mean")
+                    number_cell(point.record(subject, key), scale)
                     for subject, key, _, _ in _REQUESTS
                 ),
             ),

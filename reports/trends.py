@@ -7,10 +7,11 @@ import io
 import json
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.units import quantity, seconds
+from harness.units import interval, quantity, seconds
 from reports.figures.canvas import MARKERS, style
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ def _shown(value: float, unit: str) -> str:
 
 
 def _interval(one: Occasion, unit: str) -> str:
-    if one.low is None or one.high is None:
-        return "no interval"
-    return f"[{_shown(one.low, unit)}, {_shown(one.high, unit)}]"
+    return interval(one.low, one.high, partial(_shown, unit=unit)) or "no interval"
 
 
 def _verdict(one: Occasion, better: str) -> str:
@@ -133,20 +132,14 @@ def _panel(axes: Any, trend: Trend) -> None:
     for place, host in enumerate(hosts):
         mine = [one for one in trend.occasions if one.host == host]
         values = [one.value for one in mine]
-        reach = [
-            [
-                value - (one.low if one.low is not None else value)
-                for one, value in zip(mine, values, strict=True)
-            ],
-            [
-                (one.high if one.high is not None else value) - value
-                for one, value in zip(mine, values, strict=True)
-            ],
-        ]
-        axes.errorbar(
-            [_when(one) for one in mine], values, yerr=reach, label=host, capsize=2,
+        (line,) = axes.plot(
+            [_when(one) for one in mine], values, label=host,
             marker=MARKERS[place % len(MARKERS)], markersize=4, linewidth=0.8,
         )  # fmt: skip
+        for one in mine:
+            if one.low is not None and one.high is not None:
+                ends = [one.low, one.high]
+                axes.plot([_when(one)] * 2, ends, color=line.get_color(), marker="_", linewidth=0.8)
     for one in trend.occasions:
         if one.change is None:
             continue

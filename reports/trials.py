@@ -15,6 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import accuracy
+from harness.metrics import CL
+from harness.units import possible
+from reports.beside import NO_BASELINE, Beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +46,11 @@ class Record(NamedTuple):
 
     @property
     def half_width(self) -> float | None:
-        """Half of the 95 % interval; None when it has no two ends."""
+        """Half of the 95 % interval, which says how many digits are worth showing.
+
+        Never to be shown itself: few intervals lie evenly about their estimate. None when it has
+        no two ends.
+        """
         if self.low is None or self.high is None:
             return None
         return (self.high - self.low) / 2
@@ -56,11 +63,13 @@ def _finite(value: float | None) -> float | None:
 
 def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
     shown = raw.get("displayable", True)
+    estimate = _finite(raw.get("estimate")) if shown else None
     low, high = (raw.get("ci95") if shown else None) or (None, None)
+    low, high = possible(estimate, _finite(low), _finite(high))
     return Record(
-        estimate=_finite(raw.get("estimate")) if shown else None,
-        low=_finite(low),
-        high=_finite(high),
+        estimate=estimate,
+        low=low,
+        high=high,
         n=raw.get("n") or 0,
         processes=raw.get("p_processes") or 0,
         unit=sys.intern(raw.get("unit", "")),
@@ -178,6 +187,14 @@ class PointView:
         part = ("tacotron2",) if "waveglow" in self.stages else ()
         return ("latency", *part, *self.stages) if self.summary else ()
 
+    def counted_as_original(self, subject: str = "latency") -> Record | None:
+        """Return a record of the original's rule: its n is that of all `cl` figures.
+
+        The original drops the warm-up it was asked for and nothing else, so its n is another than
+        that of the figures with intervals.
+        """
+        return self.record(subject, f"cl{CL[-1]}")
+
     def record(self, subject: str, statistic: str) -> Record | None:
         """Return one statistic; None when the file has no such record."""
         key = f"{subject}.{statistic}"
@@ -259,6 +276,8 @@ class SweepView:
     sweep: Mapping[str, Any] = field(default_factory=dict, repr=False)
     problems: tuple[str, ...] = ()
     """Result files that could not be read, one line each."""
+    beside: Beside = NO_BASELINE
+    """What is said of the baseline."""
 
     @property
     def measured(self) -> tuple[PointView, ...]:

@@ -64,8 +64,21 @@ def compare(arguments: Sequence[str]) -> ExitStatus:
         )
     import reports.comparisons as shown  # noqa: PLC0415 - heavy
 
-    _deliver(shown.FORMATS[keys["format"]](found), keys.get("out"))
+    if keys["format"] == "html" and len(paths) == 1 and "out" in keys:
+        text = shown.page(found, _own_page(paths[0], Path(keys["out"])))
+    else:
+        text = shown.FORMATS[keys["format"]](found)
+    _deliver(text, keys.get("out"))
     return found.status(fail_on_unresolved=keys["fail_on"] == "unresolved")
+
+
+def _own_page(folder: Path, out: Path) -> str | None:
+    """Return the address of a sweep's own page for a page in the file `out`; None without one."""
+    from reports import REPORT  # noqa: PLC0415 - as above
+    from reports.html import address  # noqa: PLC0415
+
+    page = folder / REPORT
+    return address(page, out.parent) if page.is_file() else None
 
 
 def _deliver(text: str, out: str | None) -> None:

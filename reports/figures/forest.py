@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness.units import apart, interval, percent
 from reports.figures.canvas import INK, MUTED, PAPER, SERIES, Data, Drawing, figure, to_svg
 from reports.labels import shorten
 from reports.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
 
@@ -85,17 +86,24 @@ def _interval(axes: Axes, place: int, one: Difference) -> None:
 
 def _caption(left_out: int, delta: float) -> str:
     text = (
-        f"Band: {delta:.1%} either way, the least difference that counts. Triangle up: slower; "
+        f"Band: ratios of {interval(1 / (1 + delta), 1 + delta, _edge(delta))}, nearer to 1 than "
+        f"the least difference that counts, {percent(delta)}. Triangle up: slower; "
         "triangle down: faster; square: no difference; hollow circle: unresolved. A mark without "
         "a line has no interval; an arrow is an interval that goes on."
     )
     return text + (f" {left_out} further rows are in the table." if left_out else "")
 
 
+def _edge(delta: float) -> Callable[[float], str]:
+    """Return what writes an end of the band, with the decimals that tell it from 1."""
+    places = len(apart(1 + delta, 1.0, 3)[0].partition(".")[2])
+    return f"{{:.{places}f}}".format
+
+
 def _text(one: Difference) -> tuple[str, str]:
     if not math.isfinite(one.half_width):
         return f"{one.ratio:.4f}", "none"
-    return f"{one.ratio:.4f}", "{:.4f} to {:.4f}".format(*one.interval)
+    return f"{one.ratio:.4f}", interval(*one.interval, "{:.4f}".format)
 
 
 def _description(shown: Sequence[tuple[Row, Difference]]) -> str:

@@ -153,10 +153,9 @@ def _panel(axes: Axes, panel: Panel, scale: Scale) -> None:
             if record.low is not None and record.high is not None:
                 ends = [record.low * scale.factor, record.high * scale.factor]
                 axes.plot([at, at], ends, color=colour, lw=1)
-    beyond = [load.rate for load in panel.loads if load.saturated]
     right = max(load.rate for load in panel.loads) * 1.08
-    if beyond:
-        axes.axvspan(min(beyond), right, color=GRID, lw=0, zorder=0, label="saturated")
+    for first, last in saturated_spans(panel, right):
+        axes.axvspan(first, last, color=GRID, lw=0, zorder=0, label="saturated")
     if panel.capacity is not None and panel.capacity.estimate is not None:
         axes.axvline(panel.capacity.estimate, color=MUTED, lw=1, dashes=(4, 3), label="offline")
         right = max(right, panel.capacity.estimate * 1.04)
@@ -167,6 +166,29 @@ def _panel(axes: Axes, panel: Panel, scale: Scale) -> None:
     axes.set_ylabel(f"response, {scale.unit}")
 
 
+def saturated_spans(panel: Panel, right: float) -> list[tuple[float, float]]:
+    """Return what is shaded: the surroundings of saturated rates, in requests a second.
+
+    A span reaches halfway to the next rate that was not saturated, so that no such rate lies in
+    one. A rate at which only some points were saturated is none: the table tells them apart.
+
+    Args:
+        panel: the rates measured.
+        right: where the axis ends.
+    """
+    rates = sorted({load.rate for load in panel.loads})
+    kept = {load.rate for load in panel.loads if not load.saturated}
+    found: list[tuple[float, float]] = []
+    for place, rate in enumerate(rates):
+        if rate in kept:
+            continue
+        before = rates[place - 1] if place else 0.0
+        after = rates[place + 1] if place + 1 < len(rates) else None
+        first = found.pop()[0] if place and before not in kept else (before + rate) / 2
+        found.append((first, right if after is None else (rate + after) / 2))
+    return found
+
+
 def _caption(every: Sequence[Panel], shown: Sequence[Panel]) -> str:
     text = (
         "Response counts from when a request was due, so a stall is charged to everybody who "
@@ -174,7 +196,10 @@ def _caption(every: Sequence[Panel], shown: Sequence[Panel]) -> str:
         "requests are too few for are not drawn; the table of requests names them."
     )
     if any(load.saturated for panel in shown for load in panel.loads):
-        text += " Shaded: saturated; a queue that never stops growing has no percentiles."
+        text += (
+            " Shaded: saturated, as far as halfway to the next rate that was not; a queue that "
+            "never stops growing has no percentiles."
+        )
     if any(panel.capacity for panel in shown):
         text += " Dashed vertical: what scenario=offline completes."
     left_out = len(every) - len(shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.metrics import CL, PERCENTILES
 from reports.figures.canvas import (
@@ -42,6 +42,8 @@ STEPS = 40
 LARGEST_P = 0.9999
 _TICKS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _START = 0.2
+_MARKER_PT, _NAME_PT = 9, 17
+"""How far right of a panel its curves' markers and names stand."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ class Curve:
     label: str
     look: Look
     values: tuple[tuple[float, float, float, float], ...]
+
+    @property
+    def marks(self) -> list[tuple[float, float]]:
+        """The original's figures: share of the iterations below, p rising, and seconds."""
+        records = [(p / 100, self.point.record("latency", f"cl{p}")) for p in CL[:-1]]
+        return [(p, r.estimate) for p, r in records if r is not None and r.estimate is not None]
+
+    @property
+    def last(self) -> tuple[float, float]:
+        """What of it is drawn farthest right: share of the iterations below, and seconds."""
+        p, value, *_ = self.values[-1]
+        return max([(p, value), *self.marks])
 
 
 def steady(point: PointView) -> list[NDArray[np.float64]]:
@@ -125,7 +139,9 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
         TITLE,
         "Lines: type 8 quantiles of all steady iterations; bands: their distribution-free 95 % "
         "intervals. A line ends where the data no longer support a percentile. Hollow markers: "
-        "cl50 to cl99 of the original’s rule (compat). The vertical axis does not start at zero."
+        "cl50 to cl99 of the original’s rule (compat), which has an n of its own. Each name "
+        "stands at the height of its point’s last marker, behind a marker of that point. The "
+        "vertical axis does not start at zero."
         + (f" {left_out} slower points are not drawn." if left_out else ""),
         svg=svg,
         data=_data(shown, scale),
@@ -141,17 +157,10 @@ def _panel(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
         look = curve.look
         axes.fill_between(x, low, high, color=look.colour, alpha=0.16, lw=0)
         axes.plot(x, y, color=look.colour, ls=look.dash)
-        compat = [(p / 100, curve.point.record("latency", f"cl{p}")) for p in CL[:-1]]
-        marks = [
-            (1 / (1 - p), r.estimate * scale.factor)
-            for p, r in compat
-            if r is not None and r.estimate is not None
-        ]
-        axes.plot(
-            [at for at, _ in marks], [value for _, value in marks], ls="none",
-            marker=look.marker, mfc=PAPER, mec=look.colour, mew=1.1,
-        )  # fmt: skip
-        right = max([right, *(at for at, _ in marks)])
+        places = [1 / (1 - p) for p, _ in curve.marks]
+        heights = [value * scale.factor for _, value in curve.marks]
+        axes.plot(places, heights, ls="none", **_hollow(look))
+        right = max([right, *places])
     axes.set_xscale("log")
     ticks = [p for p in _TICKS if 1 / (1 - p) <= right * 1.05]
     axes.set_xticks([1 / (1 - p) for p in ticks], [f"{100 * p:g}" for p in ticks])
@@ -173,22 +182,38 @@ _LEADER = {
 }
 
 
+def _hollow(look: Look) -> dict[str, Any]:
+    """Return how a marker of the original's figures is drawn."""
+    return {"marker": look.marker, "mfc": PAPER, "mec": look.colour, "mew": 1.1}
+
+
 def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
-    """Write each curve's name at the right of the panel, moved apart, with a line to its end."""
+    """Write each curve's name at the right of the panel, at the height of its last marker.
+
+    Names that would meet are moved apart. So that a name never reads as that of the curve it was
+    moved beside, a marker of its own point stands before it, and a line leads to its last one.
+    """
+    from matplotlib.transforms import offset_copy  # noqa: PLC0415 - heavy
+
     bottom, top = axes.get_ylim()
-    ends = [curve.values[-1][1] * scale.factor for curve in curves]
+    ends = [curve.last[1] * scale.factor for curve in curves]
     places = spread(ends, (top - bottom) * 0.075)
     edge = axes.get_xlim()[1]
+    beside = offset_copy(axes.transData, axes.get_figure(root=True), _MARKER_PT, 0, "points")
     for curve, end, place in zip(curves, ends, places, strict=True):
-        x = 1 / (1 - curve.values[-1][0])
         axes.annotate(
-            "", (x, end), xytext=(edge, place), annotation_clip=False,
+            "", (1 / (1 - curve.last[0]), end), xytext=(edge, place), annotation_clip=False,
             arrowprops=_LEADER,
         )  # fmt: skip
+        axes.plot(
+            [edge], [place], ls="none", clip_on=False, transform=beside, **_hollow(curve.look)
+        )
         axes.annotate(
-            curve.label, (edge, place), xytext=(4, 0), textcoords="offset points", va="center",
-            color=INK, annotation_clip=False,
+            curve.label, (edge, place), xytext=(_NAME_PT, 0), textcoords="offset points",
+            va="center", color=INK, annotation_clip=False,
         )  # fmt: skip
+    axes.set_xlim(right=edge)
+    axes.set_ylim(bottom, top)
 
 
 def _description(curves: Sequence[Curve], scale: Scale) -> str:
@@ -215,7 +240,15 @@ def _data(curves: Sequence[Curve], scale: Scale) -> Data:
                 span = scale.interval(record.low, record.high)
                 cells.append(f"{scale.text(record.estimate)} ({span})")
         mean = curve.point.record("latency", "mean")
-        cells += [f"{mean.n:,}", str(mean.processes)] if mean else ["—", "—"]
+        original = curve.point.counted_as_original()
+        cells += [f"{mean.n:,}" if mean else "—", f"{original.n:,}" if original else "—"]
+        cells.append(str(mean.processes) if mean else "—")
         rows.append(tuple(cells))
-    header = ("point", *(f"p{p} (95 % interval), {scale.unit}" for p in (50, 90, 95, 99)), "n", "P")
+    header = (
+        "point",
+        *(f"p{p} (95 % interval), {scale.unit}" for p in (50, 90, 95, 99)),
+        "n",
+        "n of cl",
+        "P",
+    )
     return Data(header, tuple(rows))

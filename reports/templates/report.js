@@ -189,9 +189,12 @@
     if (point.quantiles.length) section.append(frame(quantilePlot(point.quantiles), "Quantiles of the steady iterations; see the table for those with an interval. The axis does not start at zero."));
     if (point.stages.length) {
       section.append(grid("Figures of the whole and of every stage, 95 % intervals in brackets; cl: compat",
-        ["stage", "mean", "p50", "p90", "p99", "cl50", "cl90", "cl95", "cl99", "cl100", "valid items/s", "items"],
-        point.stages.map(([name, items, ...figures]) => [name === "latency" ? "whole" : name,
-          ...figures.map((figure, place) => show(figure, place === 9 ? number : time)), items])));
+        ["stage", "n", "mean", "p50", "p90", "p99", "n of cl", "cl50", "cl90", "cl95", "cl99", "cl100", "valid items/s", "items"],
+        point.stages.map(([name, items, ...figures]) => {
+          const [n, ofCl] = figures.splice(10).map((one) => one.toLocaleString("en"));
+          const texts = figures.map((figure, place) => show(figure, place === 9 ? number : time));
+          return [name === "latency" ? "whole" : name, n, ...texts.slice(0, 4), ofCl, ...texts.slice(4), items];
+        })));
       section.append(grid("Where the mean latency goes", ["part", "mean"], point.parts.map(([name, value]) => [name, time(value)])));
     }
     if (point.start.length) section.append(make("p", { class: "muted" }, "Before the steady state: " + point.start.map(([key, value]) => key + " " + value).join("; ")));

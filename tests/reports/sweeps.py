@@ -258,3 +258,23 @@ def _served(share: float, count: int) -> list[dict[str, Any]]:
         arrivals = {"rate_per_s": 100 * share, "seed": f"{index}", "count": len(due)}
         found.append({**process, "arrivals": arrivals})
     return found
+
+
+def wide(folder: Path) -> Path:
+    """Write points of three processes so unlike that no interval of theirs is symmetric.
+
+    The lower end of a mean lies below zero, as the t interval of so few has it.
+    """
+    levels = ((900, 1000, 2400), (60, 95, 300))
+    trials = [
+        make_trial(
+            [
+                make_process([level * MS + 7919 * n for n in range(43)], index=index, warmup=3,
+                             bs=bs)
+                for index, level in enumerate(found, 1)
+            ],
+            bs=bs,
+        )
+        for bs, found in zip((1, 4), levels, strict=True)
+    ]  # fmt: skip
+    return write_sweep(folder, trials)
