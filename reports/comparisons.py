@@ -77,7 +77,7 @@ def headline(found: Comparison) -> list[str]:
     lines = [f"{len(found.rows)} figures compared: {', '.join(parts) or 'nothing'}."]
     if found.geometric_mean is not None and found.worst is not None and found.worst.difference:
         lines.append(
-            f"Geometric mean of latency ratios {found.geometric_mean:.4f}; worst point "
+            f"Geometric mean of {found.of_what} ratios {found.geometric_mean:.4f}; worst point "
             f"{plain(found.worst.point)}: {found.worst.difference.ratio:.4f}."
         )
     lines.append(f"A difference counts from {found.delta:.1%} on. {_occasions(found)}")

@@ -66,7 +66,10 @@ def to_markdown(sweep: SweepView) -> str:
     lines = [markdown(line) + "\n" for line in _lines_above(sweep, table)]
     heads = ["point", *(_heading(column) for column in table.columns)]
     rules = [":--", *("--:" if column.number else ":--" for column in table.columns)]
-    rows = [[plain(row.point.name), *(_words(cell) for cell in row.cells)] for row in table.rows]
+    rows = [
+        [plain(sweep.names[row.point.id]), *(_words(cell) for cell in row.cells)]
+        for row in table.rows
+    ]
     lines.append(pipes(heads))
     lines.append(f"| {' | '.join(rules)} |")
     lines += [pipes(row) for row in rows]
@@ -88,7 +91,7 @@ def to_csv(sweep: SweepView) -> str:
         head += [column.key, *((f"{column.key}_lo", f"{column.key}_hi") if interval else ())]
     writer.writerow(head)
     for row in table.rows:
-        line = [row.point.id, plain(row.point.name), _weights(row)]
+        line = [row.point.id, plain(sweep.names[row.point.id]), _weights(row)]
         for cell, interval in zip(row.cells, intervals, strict=True):
             line += [
                 _exact(cell.value),
@@ -108,7 +111,7 @@ def to_json(sweep: SweepView) -> str:
     rows = [
         {
             "point_id": row.point.id,
-            "point": plain(row.point.name),
+            "point": plain(sweep.names[row.point.id]),
             "weights": _weights(row),
             "cells": {
                 column.key: {
@@ -143,7 +146,7 @@ def to_latex(sweep: SweepView) -> str:
         ampersands(heads),
         "\\midrule",
         *(
-            ampersands([plain(row.point.name), *(_words(cell) for cell in row.cells)])
+            ampersands([plain(sweep.names[row.point.id]), *(_words(cell) for cell in row.cells)])
             for row in table.rows
         ),
         "\\bottomrule",

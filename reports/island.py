@@ -28,7 +28,7 @@ from reports.figures.stages import parts_of
 from reports.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reports.trials import PointView
 
@@ -48,11 +48,16 @@ class Island:
     compressed: bool
 
 
-def pack(points: Sequence[PointView]) -> Island:
-    """Return the island of the given points, compressed when it would be large."""
+def pack(points: Sequence[PointView], names: Mapping[str, str]) -> Island:
+    """Return the island of the given points, compressed when it would be large.
+
+    Args:
+        points: those the script draws.
+        names: what each is called on the page, by its id.
+    """
     if not points:
         return Island("", compressed=False)
-    data = {point.anchor: _point(point) for point in points}
+    data = {point.anchor: _point(point, names[point.id]) for point in points}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if len(text) > PLAIN_UP_TO:
         packed = gzip.compress(text.encode(), compresslevel=6, mtime=0)
@@ -75,9 +80,9 @@ def _all_short(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
-def _point(point: PointView) -> dict[str, Any]:
+def _point(point: PointView, name: str) -> dict[str, Any]:
     return {
-        "name": plain(point.name),
+        "name": plain(name),
         "state": plain(point.state),
         "reason": plain(point.reason or ""),
         "grade": point.grade or "",

@@ -63,6 +63,7 @@ class Page:
     facts: Sequence[Fact]
     contents: Sequence[tuple[str, str]]
     labels: Mapping[str, str]
+    names: Mapping[str, str]
     warnings: Sequence[Finding]
     limits: Sequence[Finding]
     measured: int
@@ -163,6 +164,7 @@ def _build(sweep: SweepView) -> Page:
         facts=_facts(sweep),
         contents=_contents(made, measured=bool(sweep.measured), published=bool(references)),
         labels=sweep.labels,
+        names=sweep.names,
         limits=findings.grade_limits(sweep),
         roofline_missing=roofline.NOT_MEASURED,
         without_energy=findings.without_energy(sweep.measured),

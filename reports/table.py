@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from harness.metrics import CL
 from reports.effective import precision_text
-from reports.labels import describe, flatten, varying
+from reports.labels import describe, varying
 from reports.numbers import Scale, time_scale
 from reports.text import plain
 
@@ -309,7 +309,7 @@ _ALWAYS = ("quant", "bs")
 
 
 def _choice_cell(point: PointView, key: str) -> Cell:
-    value = flatten(point.config).get(key)
+    value = point.choices.get(key)
     if value is None:
         return Cell(style=MISSING)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -329,7 +329,7 @@ def common_choices(sweep: SweepView) -> tuple[str, ...]:
     if not sweep.points:
         return ()
     shown = set(_choice_columns(sweep))
-    flat = flatten(sweep.points[0].config)
+    flat = sweep.points[0].choices
     keys = [key for key in ("backend", "devices", "il", "waveglow", "model") if key in flat]
     return tuple(plain(describe(key, flat[key])) for key in keys if key not in shown)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness import accuracy
+from harness import accuracy, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,6 +123,11 @@ class PointView:
         """What was chosen for this point."""
         found: Mapping[str, Any] = self.document["point"].get("config") or {}
         return found
+
+    @cached_property
+    def choices(self) -> Mapping[str, Any]:
+        """The same by the keys as they are typed, and what the command said besides."""
+        return naming.choices(self.document["point"])
 
     @property
     def state(self) -> str:
@@ -281,6 +286,13 @@ class SweepView:
         from reports.labels import short_labels  # noqa: PLC0415 - labels reads views
 
         return short_labels(self.points)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Full names of the points by id: what the files call them, told apart where alike."""
+        from reports.labels import full_names  # noqa: PLC0415 - as above
+
+        return full_names(self.points)
 
 
 def sha256_of(path: Path) -> str:
