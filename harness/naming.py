@@ -146,6 +146,8 @@ def text(value: Any) -> str:
         shown = value
     elif isinstance(value, list | tuple):
         shown = ",".join(map(text, value))
+    elif isinstance(value, float):
+        shown = f"{value:.12g}"
     else:
         shown = json.dumps(value, sort_keys=True, default=str)
     return "".join(one if one.isprintable() else "?" for one in shown)

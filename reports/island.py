@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics import subject_words
 from harness.statistics import quantile
 from reports.effective import precision_text
 from reports.facts import command_of, start_facts
@@ -86,12 +87,14 @@ def _point(point: PointView, name: str) -> dict[str, Any]:
         "state": plain(point.state),
         "reason": plain(point.reason or ""),
         "grade": point.grade or "",
+        "first": subject_words(point.document, point.headline),
+        "whole": subject_words(point.document, "latency"),
         "effective": precision_text(point.document),
         "command": command_of(point),
         "file": plain(point.path or ""),
         "stages": [
             [
-                name,
+                subject_words(point.document, name),
                 point.items_of(name),
                 *(
                     [_short(r.estimate), _short(r.low), _short(r.high), r.reason or ""]

@@ -223,9 +223,10 @@ def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
 
 def _detail(sweep: SweepView, point: PointView, recorder: Recorder) -> Detail:
     label = sweep.labels[point.id]
-    mean = point.record("latency", "mean")
+    mean = point.record(point.headline, "mean")
     known = mean is not None and mean.estimate is not None
-    text = f"mean {seconds_text(mean.estimate)}, grade {point.grade}" if mean and known else ""
+    what = f"mean {point.headline}" if point.serves else "mean"
+    text = f"{what} {seconds_text(mean.estimate)}, grade {point.grade}" if mean and known else ""
     return Detail(
         point=point,
         summary=text if point.state == "ok" and text else plain(point.state),

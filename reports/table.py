@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from harness.metrics import CL
+from harness.metrics import CL, RESPONSE
 from reports.effective import precision_text
 from reports.labels import describe, varying
 from reports.numbers import Scale, time_scale
@@ -147,8 +147,12 @@ class _Figure:
     symmetric: bool = False
     items: bool = False
     """Name the items in the cell: they are not the same for every point."""
+    has: Callable[[PointView], bool] = lambda _: True
+    """Tells the points of which the column speaks."""
 
     def cell(self, point: PointView) -> Cell:
+        if point.summary and not self.has(point):
+            return Cell(style=MISSING)
         record = point.record(self.subject, self.statistic)
         cell = number_cell(record, self.scale, symmetric=self.symmetric)
         if not self.items or cell.value is None:
@@ -163,40 +167,58 @@ def latency_scale(sweep: SweepView, subject: str = "latency") -> Scale:
     return scaled(unit, _records(sweep.measured, subject, "mean"))
 
 
-def _latency_figures(sweep: SweepView) -> list[_Figure]:
-    scale = latency_scale(sweep)
-    figures = [
-        _Figure(
-            Column(
-                "mean_s",
-                "mean",
-                scale.unit,
-                "s",
-                "Latency",
-                help="mean of process means with its 95 % interval",
-            ),
-            "latency",
-            "mean",
-            scale,
-            symmetric=True,
-        )
-    ]
-    figures += [
-        _Figure(
-            Column(
-                f"p{p}_s",
-                f"p{p}",
-                scale.unit,
-                "s",
-                "Latency",
-                help=f"the {p} % quantile with its distribution-free 95 % interval",
-            ),
-            "latency",
-            f"p{p}",
-            scale,
-        )
-        for p in (50, 90, 99)
-    ]
+@dataclass(frozen=True)
+class _Kind:
+    """Points whose times mean the same, and what these times are called."""
+
+    before: str
+    """Of the keys of their columns."""
+    group: str
+    subject: str
+    has: Callable[[PointView], bool]
+    statistics: tuple[str, ...]
+    help: str = ""
+
+
+_CLOSED = _Kind(
+    "", "Latency", "latency", lambda point: not point.scheduled, ("mean", "p50", "p90", "p99")
+)
+_RESPONSE = _Kind(
+    "response_", "Response", RESPONSE, lambda point: point.serves, ("mean", "p50", "p90", "p99"),
+    "from when a request was due to its last result: ",
+)  # fmt: skip
+_SERVICE = _Kind(
+    "service_", "Service time", "latency", lambda point: point.scheduled, ("mean", "p50", "p99"),
+    "from when a request was sent to its last result: ",
+)  # fmt: skip
+
+
+def _kinds(sweep: SweepView, *kinds: _Kind) -> list[_Kind]:
+    """Return the kinds of which there are points; without any figures, what most sweeps have."""
+    return [one for one in kinds if any(map(one.has, sweep.measured))] or [_CLOSED]
+
+
+def _time_figures(sweep: SweepView) -> list[_Figure]:
+    """Return the times a request took: each column says which time it is."""
+    figures = []
+    for kind in _kinds(sweep, _CLOSED, _RESPONSE, _SERVICE):
+        scale = latency_scale(sweep)
+        if kind is _RESPONSE:
+            means = _records(filter(kind.has, sweep.measured), RESPONSE, "mean")
+            scale = scaled(time_scale(one.estimate for one in means), means)
+        for name in kind.statistics:
+            words = (
+                "mean of process means with its 95 % interval"
+                if name == "mean"
+                else f"the {name[1:]} % quantile with its distribution-free 95 % interval"
+            )
+            column = Column(
+                f"{kind.before}{name}_s", name, scale.unit, "s", kind.group, help=kind.help + words
+            )
+            symmetric = name == "mean"
+            figures.append(
+                _Figure(column, kind.subject, name, scale, symmetric=symmetric, has=kind.has)
+            )
     return figures
 
 
@@ -205,34 +227,58 @@ def _compat_figures(sweep: SweepView) -> list[_Figure]:
     return [
         _Figure(
             Column(
-                f"cl{p}_s",
+                f"{kind.before}cl{p}_s",
                 f"cl{p}",
                 scale.unit,
                 "s",
-                COMPAT,
+                COMPAT if kind is _CLOSED else f"{COMPAT}, service time",
                 help="the original's rule over all steady iterations; it has no interval",
             ),
             "latency",
             f"cl{p}",
             scale,
+            has=kind.has,
         )
+        for kind in _kinds(sweep, _CLOSED, _SERVICE)
         for p in (50, 99)
     ]
+
+
+def _served_figures(sweep: SweepView) -> list[_Figure]:
+    """Return how much a server completed, and how much it did while it was serving."""
+    points = [point for point in sweep.measured if point.serves]
+    figures = []
+    for subject, statistic, label, unit, words in (
+        (RESPONSE, "requests_per_s", "completed", "requests/s", "requests completed per second"),
+        ("latency", "items_per_s", "while serving", "items/s", "valid items per service second"),
+    ):
+        if found := _records(points, subject, statistic):
+            before = "" if subject == RESPONSE else "service_"
+            column = Column(f"{before}{statistic}", label, unit, unit, "Throughput", help=words)
+            scale = scaled(Scale(unit), found)
+            figures.append(
+                _Figure(
+                    column, subject, statistic, scale, symmetric=True, items=bool(before),
+                    has=_RESPONSE.has,
+                )
+            )  # fmt: skip
+    return figures
 
 
 def _rate_figures(sweep: SweepView) -> list[_Figure]:
     figures = []
     names = dict.fromkeys(name for point in sweep.measured for name in ("latency", *point.stages))
     for subject in names:
-        found = _records(sweep.measured, subject, "items_per_s")
+        whole = subject == "latency"
+        points = [point for point in sweep.measured if not (whole and point.serves)]
+        found = _records(points, subject, "items_per_s")
         if not found:
             continue
         items = dict.fromkeys(
-            point.items_of(subject) for point in sweep.measured if subject in point.subjects
+            point.items_of(subject) for point in points if subject in point.subjects
         )
         mixed = len(items) > 1
         unit = "items/s" if mixed else f"{next(iter(items), 'items')}/s"
-        whole = subject == "latency"
         figures.append(
             _Figure(
                 Column(
@@ -248,6 +294,7 @@ def _rate_figures(sweep: SweepView) -> list[_Figure]:
                 scaled(Scale(unit), found),
                 symmetric=True,
                 items=mixed,
+                has=(lambda point: not point.serves) if whole else (lambda _: True),
             )
         )
     return figures
@@ -272,11 +319,16 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
             help="seconds of compute per second of speech; lower is better",
         ),
     }
+    kinds = ((_CLOSED.has, "", ""), (_SERVICE.has, "service_", ", service time"))
     return [
-        _Figure(column, "latency", key, scaled(Scale(""), found), symmetric=True)
+        _Figure(
+            replace(column, key=before + key, group=column.group + of),
+            "latency", key, scaled(Scale(""), found), symmetric=True, has=has,
+        )
+        for has, before, of in kinds
         for key, column in columns.items()
-        if (found := _records(sweep.measured, "latency", key))
-    ]
+        if (found := _records(filter(has, sweep.measured), "latency", key))
+    ]  # fmt: skip
 
 
 def state_cell(point: PointView) -> Cell:
@@ -331,6 +383,8 @@ def common_choices(sweep: SweepView) -> tuple[str, ...]:
     shown = set(_choice_columns(sweep))
     flat = sweep.points[0].choices
     keys = [key for key in ("backend", "devices", "il", "waveglow", "model") if key in flat]
+    if flat.get("scenario", "single_stream") != "single_stream":
+        keys += [key for key in flat if key.partition(".")[0] == "scenario"]
     return tuple(plain(describe(key, flat[key])) for key in keys if key not in shown)
 
 
@@ -343,10 +397,11 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
             and the exports have it.
     """
     rates = _rate_figures(sweep)
-    whole, by_stage = rates[:1], rates[1:]
+    by_stage = [one for one in rates if one.column.group == STAGE_GROUP]
     figures = [
-        *_latency_figures(sweep),
-        *whole,
+        *_time_figures(sweep),
+        *(one for one in rates if one not in by_stage),
+        *_served_figures(sweep),
         *_real_time_figures(sweep),
         *_compat_figures(sweep),
         *by_stage,
@@ -407,7 +462,14 @@ _COUNTS: tuple[tuple[Column, _Maker], ...] = (
         lambda point: _count(point.record("latency", "mean"), "processes"),
     ),
 )
-_LEFT_OUT = frozenset({"effective", "processes", "p90_s", "cl50_s", "cl99_s", "rtf", "x_realtime"})
+_LEFT_OUT = frozenset(
+    {
+        "effective", "processes", "p90_s", "cl50_s", "cl99_s", "rtf", "x_realtime",
+        "response_p90_s", "service_p50_s", "service_cl50_s", "service_cl99_s", "service_rtf",
+        "service_x_realtime", "service_items_per_s",
+    }
+)  # fmt: skip
+"""Keys of columns that a page of very many points goes without."""
 
 
 def _choice_makers(sweep: SweepView) -> list[tuple[Column, _Maker]]:
@@ -489,10 +551,10 @@ def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGro
         rows = tuple(stage_row(point, subject, times, rates) for point in having)
         items = " or ".join(dict.fromkeys(point.items_of(subject) for point in having))
         groups.append(
-            StageGroup(subject, subject_title(subject), items, Table(stage_columns(times), rows))
+            StageGroup(subject, _title(subject, having), items, Table(stage_columns(times), rows))
         )
-    order = {"latency": 0, "tacotron2": 1}
-    return sorted(groups, key=lambda group: order.get(group.subject, 2))
+    order = {RESPONSE: 0, "latency": 1, "tacotron2": 2}
+    return sorted(groups, key=lambda group: order.get(group.subject, 3))
 
 
 STARTS = {"compile": "compile", "load": "load", "first": "first pass"}
@@ -531,7 +593,7 @@ _REQUESTS = (
     ("response", "p90", "p90", "Response"),
     ("response", "p99", "p99", "Response"),
     ("queueing", "mean", "mean", "Waiting"),
-    ("latency", "mean", "mean", "Service"),
+    ("latency", "mean", "mean", "Service time"),
 )
 
 
@@ -568,7 +630,15 @@ def _cached_cell(point: PointView) -> Cell:
     return Cell(f"{sum(known)} of {len(known)}") if known else Cell(style=MISSING)
 
 
-def subject_title(subject: str) -> str:
+def _title(subject: str, points: Sequence[PointView]) -> str:
     """Return what a subject is called on the page."""
-    known = {"latency": "Whole pipeline", "tacotron2": "Tacotron 2, without the vocoder"}
+    if subject == "latency" and any(point.scheduled for point in points):
+        every = all(point.scheduled for point in points)
+        which = "service time" if every else "latency, or service time of scheduled requests"
+        return f"Whole pipeline, {which}"
+    known = {
+        RESPONSE: "Response, from due to done",
+        "latency": "Whole pipeline",
+        "tacotron2": "Tacotron 2, without the vocoder",
+    }
     return known.get(subject, subject.capitalize())

@@ -150,11 +150,20 @@ def draw(sweep: SweepView, axis: Axis = BATCH) -> Drawing:
     return Drawing(
         axis.figure,
         axis.title,
-        "Valid items of the last stage per second of latency with 95 % intervals, both axes "
-        f"logarithmic. Dashed: the ideal, {axis.ideal}."
+        f"Valid items of the last stage per second of {_times(sweep)} with 95 % intervals, both "
+        f"axes logarithmic. Dashed: the ideal, {axis.ideal}."
         + (f" {left_out} further curves are not drawn." if left_out else ""),
         svg=svg,
         data=_data(shown, items),
+    )
+
+
+def _times(sweep: SweepView) -> str:
+    """Return what the seconds are of: a server's are those in which it was serving."""
+    return (
+        "latency, of a server of service time,"
+        if any(p.serves for p in sweep.measured)
+        else "latency"
     )
 
 
