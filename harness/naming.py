@@ -97,10 +97,8 @@ def _differing(every: Sequence[Mapping[str, Any]]) -> list[str]:
     seen: dict[str, dict[str, set[str]]] = {}
     keys = dict.fromkeys(key for one in every for key in one)
     for key in keys:
-        group = key.partition(".")[0]
         for one in every:
-            within = repr(one.get(group)) if group != key else ""
-            seen.setdefault(key, {}).setdefault(within, set()).add(repr(one.get(key)))
+            seen.setdefault(key, {}).setdefault(_group(key, one), set()).add(repr(one.get(key)))
     differing = (key for key in keys if any(len(values) > 1 for values in seen[key].values()))
     return sorted(differing, key=rank)
 
@@ -111,7 +109,7 @@ def rank(key: str) -> tuple[int, str]:
 
 
 def what_varies(records: Sequence[Record], *, but: Iterable[str] = ()) -> list[tuple[Choice, ...]]:
-    """Return, for each point, its choices where the points differ.
+    """Return, for each point, its choices where the points differ; null where one is left alone.
 
     Args:
         records: the points of a sweep.
@@ -120,11 +118,27 @@ def what_varies(records: Sequence[Record], *, but: Iterable[str] = ()) -> list[t
     every = [choices(one) for one in records]
     left_out = frozenset(but)
     keys = [key for key in _differing(every) if key not in left_out]
-    texts = {key: _texts([one[key] for one in every if key in one]) for key in keys}
-    return [
-        tuple(Choice(key, one[key], texts[key][repr(one[key])]) for key in keys if key in one)
-        for one in every
-    ]
+    unsaid = {str(name) for one in records for name in one.get(ASKED) or ()}
+    told: list[list[Choice]] = [[] for _ in records]
+    for key in keys:
+        groups = {_group(key, one) for one in every if key in one}
+        having = [
+            place
+            for place, one in enumerate(every)
+            if key in one
+            or (_group(key, one) in groups and (key not in unsaid or ASKED in records[place]))
+        ]
+        texts = _texts([every[place].get(key) for place in having])
+        for place in having:
+            value = every[place].get(key)
+            told[place].append(Choice(key, value, texts[repr(value)]))
+    return [tuple(one) for one in told]
+
+
+def _group(key: str, chosen: Mapping[str, Any]) -> str:
+    """Return the value of the group a key belongs to; empty for a key of no group."""
+    group = key.partition(".")[0]
+    return repr(chosen.get(group)) if group != key else ""
 
 
 def _texts(values: Sequence[Any]) -> dict[str, str]:

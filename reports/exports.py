@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from reports.findings import headline
 from reports.markup import ampersands, markdown, pipes, tex
-from reports.table import NO_FIGURE, Cell, Column, Row, Table, points_table
+from reports.table import Cell, Column, Row, Table, points_table
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def _heading(column: Column) -> str:
 
 def _words(cell: Cell) -> str:
     """Return text and second line of a cell in one line."""
-    joined = f"{cell.text} {cell.note}".strip()
-    return joined if cell.value is not None or cell.note else NO_FIGURE
+    return f"{cell.text} {cell.note}".strip()
 
 
 def _lines_above(sweep: SweepView, table: Table) -> list[str]:

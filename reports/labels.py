@@ -27,7 +27,7 @@ def varying(points: Sequence[PointView]) -> list[str]:
 def describe(key: str, value: Any) -> str:
     """Return one choice in words, such as `batch 4`."""
     plain = {"backend": str(value), "quant": str(value).removeprefix("force_")}
-    if key in plain:
+    if key in plain and value is not None:
         return plain[key]
     if key == "waveglow":
         return "with WaveGlow" if value else "Tacotron 2 only"

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from harness.metrics import CL, RESPONSE
+from harness.naming import text as text_of
 from reports.effective import precision_text
 from reports.labels import describe, varying
 from reports.numbers import Scale, time_scale
@@ -103,7 +104,9 @@ def number_cell(record: Record | None, scale: Scale, *, symmetric: bool) -> Cell
         return Cell(style=MISSING)
     if record.estimate is None:
         words, _, detail = (record.reason or "not available").partition(" (")
-        return Cell(text=words, note=f"({detail}" if detail else "", style=MISSING)
+        words, _, more = words.partition(": ")
+        note = " ".join(part for part in (more, f"({detail}" if detail else "") if part)
+        return Cell(text=words, note=note, style=MISSING)
     note = scale.interval(record.low, record.high)
     if symmetric and record.half_width is not None:
         note = f"± {scale.text(record.half_width)}"
@@ -366,8 +369,10 @@ def _choice_cell(point: PointView, key: str) -> Cell:
         return Cell(style=MISSING)
     if isinstance(value, int) and not isinstance(value, bool):
         return Cell(f"{value:,}", value)
-    text = plain(value if key in {"backend", "quant"} else describe(key, value))
-    return Cell(text, text)
+    if isinstance(value, float):
+        return Cell(text_of(value), value)
+    words = describe(key, value) if key in {"waveglow", "devices"} else text_of(value)
+    return Cell(plain(words), plain(words))
 
 
 def _choice_columns(sweep: SweepView) -> list[str]:
@@ -507,11 +512,14 @@ _STAGE_STATISTICS = (
 )
 
 
-def stage_columns(scale: Scale) -> tuple[Column, ...]:
-    """Return the columns of the stage tables; times share one unit."""
+def stage_columns(scale: Scale, times: str = "Latency") -> tuple[Column, ...]:
+    """Return the columns of the stage tables; times share one unit and one heading."""
     return (
         Column("grade", "grade", number=False),
-        *(Column(f"{key}_s", key, scale.unit, "s", group) for key, group in _STAGE_STATISTICS),
+        *(
+            Column(f"{key}_s", key, scale.unit, "s", times if group == "Latency" else group)
+            for key, group in _STAGE_STATISTICS
+        ),
         Column("items_per_s", "valid", "items/s", "items/s", "Throughput"),
         Column("items_padded_per_s", "padded", "items/s", "items/s", "Throughput"),
     )
@@ -544,6 +552,7 @@ class StageGroup:
 def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGroup]:
     """Return one table per stage, the whole first, for the given points of a sweep."""
     groups = []
+    heading = "Time" if any(point.scheduled for point in points) else "Latency"
     for subject in dict.fromkeys(name for point in points for name in point.subjects):
         having = [point for point in points if subject in point.subjects]
         times = latency_scale(sweep, subject)
@@ -551,7 +560,9 @@ def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGro
         rows = tuple(stage_row(point, subject, times, rates) for point in having)
         items = " or ".join(dict.fromkeys(point.items_of(subject) for point in having))
         groups.append(
-            StageGroup(subject, _title(subject, having), items, Table(stage_columns(times), rows))
+            StageGroup(
+                subject, _title(subject, having), items, Table(stage_columns(times, heading), rows)
+            )
         )
     order = {RESPONSE: 0, "latency": 1, "tacotron2": 2}
     return sorted(groups, key=lambda group: order.get(group.subject, 3))
