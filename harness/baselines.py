@@ -13,6 +13,7 @@ import platformdirs
 from harness import compare, results
 from harness.config import Model, Quant
 from harness.errors import UsageError
+from harness.pairing import Pair
 from harness.plan import Side
 from harness.point import without_asked
 
@@ -227,13 +228,13 @@ def judge(folder: Path, *, delta: float, control: bool = True) -> compare.Compar
     base = sides[Side.BASELINE]
     return compare.compare_pairs(
         [
-            compare.Pair(base[partner_id], found.get(point), chosen=True)
+            Pair(base[partner_id], found.get(point), chosen=True)
             for point, partner_id in pairs.items()
             if partner_id in base
         ],
         delta=delta,
         controls=[
-            compare.Pair(base[one], again, chosen=True)
+            Pair(base[one], again, chosen=True)
             for one, again in sides[Side.CONTROL].items()
             if control and one in base
         ],

@@ -80,8 +80,11 @@ class Comparison:
     null_control: NullControl | None = None
     pairs: Sequence[Pair] = ()
     """What was held against what."""
-    names: Sequence[str] = ()
-    """What the point of each pair is called; no two alike."""
+
+    @property
+    def names(self) -> list[str]:
+        """What the point of each pair is called; no two alike."""
+        return _names(self.pairs)
 
     def of(self, *verdicts: str) -> list[Row]:
         """Return the rows with one of these verdicts."""
@@ -275,7 +278,6 @@ def compare_pairs(
         ),
         null_control=null,
         pairs=pairs,
-        names=names,
     )
 
 

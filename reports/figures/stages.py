@@ -45,9 +45,8 @@ def parts_of(point: PointView) -> list[tuple[str, float]]:
 def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     """Return the stacked bars of the given points, absolute and as shares of 100 %."""
     shown = [point for point in points if parts_of(point)][:MOST_BARS]
-    names = dict.fromkeys(subject_words(point.document, "latency") for point in shown)
-    whole = " or ".join(sorted(names)) or "latency"
-    title = f"Where the time goes: mean {whole} by stage"
+    whole = " or ".join(sorted({subject_words(point.document, "latency") for point in shown}))
+    title = f"Where the time goes: mean {whole or 'latency'} by stage"
     if not shown:
         return Drawing(KEY, title, "", missing="not shown: no point has figures by stage")
     labels = [plain(sweep.labels[point.id]) for point in shown]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-NASTY = (
+NASTY: tuple[Any, ...] = (
     "/", "..", "../../etc/passwd", "/a/b", "/a/B", "A", "a", "\u212b", "\u00e5", "x" * 400,
     "x" * 399 + "y", "a b", "a\nb", "\x1b[31m", "\x00", "=", "_log_perf", "con", "", None, True, 1,
     "1", 1.0, 0.1 + 0.2, 0.3, [1, 2], ["1", "2"], "1,2", {"a": 1}, {},
@@ -50,7 +50,7 @@ def some_points(seed: int) -> list[dict[str, Any]]:
     found = {}
     for _ in range(draw.randint(2, 12)):
         options = {draw.choice("aAbB"): draw.choice(values) for _ in range(draw.randint(0, 2))}
-        config = {
+        config: dict[str, Any] = {
             "quant": draw.choice(quants), "bs": draw.choice((1, 4)), "il": 128,
             "backend": {"name": draw.choice(("fake", "Fake")), "options": options},
             "models": {"encoder": draw.choice("01") * 64},
