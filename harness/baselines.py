@@ -13,7 +13,9 @@ import platformdirs
 from harness import compare, results
 from harness.config import Model, Quant
 from harness.errors import UsageError
+from harness.pairing import Pair
 from harness.plan import Side
+from harness.point import without_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,9 +136,11 @@ def beside(candidates: Sequence[PlannedPoint], planner: Planner) -> Beside:
         key = document["point"]["id"]
         if key not in planned:
             planned[key] = _again(document, candidate.config, planner)
-        pairs[candidate.point.id] = key
+        pairs[candidate.point.id] = planned[key].point.id
+    # Points that differed only in how they were measured are one here: measured as candidates are.
+    unique = {one.point.id: one for one in planned.values()}
     sides = [Side.BASELINE, Side.CONTROL] if config.null_control else [Side.BASELINE]
-    return Beside([replace(one, side=side) for one in planned.values() for side in sides], pairs)
+    return Beside([replace(one, side=side) for one in unique.values() for side in sides], pairs)
 
 
 def partner(facts: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -171,8 +175,9 @@ def _again(document: Mapping[str, Any], like: Config, planner: Planner) -> Plann
         UsageError: what would be measured is not what was.
     """
     (planned,) = planner.plan([config_of(document, like)])
-    if planned.point.id != document["point"]["id"]:
-        keys = compare.differing_keys("", document["point"]["config"], planned.point.facts)
+    facts = without_asked(document["point"]["config"])
+    if planned.point.id != results.point_id(facts):
+        keys = compare.differing_keys("", facts, planned.point.facts)
         raise UsageError(
             f"baseline {document['point']['name']} cannot be measured here as it was: it would "
             f"differ in {', '.join(keys)}; compare the two sweeps instead"
@@ -223,13 +228,13 @@ def judge(folder: Path, *, delta: float, control: bool = True) -> compare.Compar
     base = sides[Side.BASELINE]
     return compare.compare_pairs(
         [
-            compare.Pair(base[partner_id], found.get(point), chosen=True)
+            Pair(base[partner_id], found.get(point), chosen=True)
             for point, partner_id in pairs.items()
             if partner_id in base
         ],
         delta=delta,
         controls=[
-            compare.Pair(base[one], again, chosen=True)
+            Pair(base[one], again, chosen=True)
             for one, again in sides[Side.CONTROL].items()
             if control and one in base
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from harness import (
     extensions,
     fitness,
     forecast,
+    naming,
     results,
     resume,
     store,
@@ -129,7 +131,7 @@ def _place(config: Config, asked: resume.Asked, console: Console) -> resume.Plac
 def _round(
     points: Sequence[PlannedPoint],
     session: Session,
-    logs: Mapping[str, Path | None],
+    logs: Mapping[str, Log],
     config: Config,
     console: Console,
 ) -> ExitStatus:
@@ -225,7 +227,7 @@ def _held(
 class _Saved:
     """Keeps the original's log and the report beside the results, point by point."""
 
-    def __init__(self, sweep: Sweep, logs: Mapping[str, Path | None]) -> None:
+    def __init__(self, sweep: Sweep, logs: Mapping[str, Log]) -> None:
         self._sweep = sweep
         self._logs = logs
         self._next = 0.0
@@ -235,7 +237,7 @@ class _Saved:
         folder = self._sweep.folder
         if document["campaign"]["side"] != Side.CANDIDATE:
             return
-        log = self._logs[document["point"]["id"]] or folder / "logs" / compat.log_name(document)
+        log = self._logs[document["point"]["id"]].within(folder)
         if document["summary"]:
             compat.write_log(log, document)
         begun = time.monotonic()
@@ -265,12 +267,43 @@ def _render(folder: Path) -> str | None:
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
-def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Path | None]:
-    files = {point.point.id: point.config.log_file for point in points}
-    named = [name for name in files.values() if name]
-    if len(set(named)) < len(named):
+@dataclass(frozen=True)
+class Log:
+    """Where the original's log of one point goes."""
+
+    name: str
+    """In a sweep's folder; no other point's log has it."""
+    asked: Path | None = None
+    """The file the command named instead."""
+
+    def within(self, folder: Path) -> Path:
+        """Return the file, for a sweep's folder."""
+        return self.asked or folder / "logs" / self.name
+
+
+def _log_files(points: Sequence[PlannedPoint]) -> dict[str, Log]:
+    """Return where the log of each point goes, by the point's id.
+
+    Raises:
+        UsageError: two points would write the same file.
+    """
+    records = [one.point.record for one in points]
+    asked = [one.config.log_file for one in points]
+    places = [os.path.normpath(one) for one in asked if one]
+    if len(set(places)) < len(places):
+        keys = {"quant", "bs", "il", *naming.varying(records)}
+        known = {
+            "backend": "backend.name",
+            "scenario": "scenario.kind",
+            "measure": "measure.profile",
+        }
+        name = "_".join(f"${{{known.get(key, key)}}}" for key in sorted(keys, key=naming.rank))
         raise UsageError(
-            f"log_file={named[0]}: {len(named)} points would write the same file; use "
-            "log_file='${quant}_${bs}_${il}_log_perf' or leave it out"
+            f"log_file={next(filter(None, asked))}: {len(places)} points would write the same "
+            f"file; use log_file='{name}_log_perf' or leave it out"
         )
-    return {key: Path(name) if name else None for key, name in files.items()}
+    names = naming.log_names([compat.log_name({"point": one}) for one in records], records)
+    return {
+        one.point.id: Log(name, Path(named) if named else None)
+        for one, name, named in zip(points, names, asked, strict=True)
+    }

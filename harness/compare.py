@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, comparison, signature
+from harness import accuracy, comparison, naming, signature
 from harness.comparison import Difference, Verdict
 from harness.errors import ExitStatus
+from harness.metrics import headline, is_scheduled
+from harness.pairing import Pair, paired
 from harness.series import WHOLE, Series
 
 if TYPE_CHECKING:
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
 
     Document = Mapping[str, Any]
 
-IDENTITY = (
-    "pipeline", "backend", "quant", "bs", "il", "waveglow", "devices", "model", "seed", "scenario",
-    "sync",
-)  # fmt: skip
-"""What a point is matched by: its configuration, without the hashes of its models."""
 ALWAYS_KNOWN = ("cpu.model", "cpu.logical")
 NO_GAIN = "less time for other outputs is no gain"
 """Why a candidate whose accuracy failed is never called faster."""
@@ -44,6 +41,10 @@ class Row:
     reason: str | None = None
     inaccurate: str | None = None
     """The side or sides whose outputs are too far from the reference's."""
+    subject: str = WHOLE
+    """What the metric is a time of, in the words of result files."""
+    first: bool = False
+    """The metric that is looked at first: the response of a server, else the whole latency."""
 
 
 @dataclass(frozen=True)
@@ -88,26 +89,36 @@ class Comparison:
         """What is to be said of the machines of both sides."""
         return [] if self.interleaved else machine_lines(self.pairs)
 
+    @property
+    def names(self) -> list[str]:
+        """What the point of each pair is called; no two alike."""
+        return _names(self.pairs)
+
     def of(self, *verdicts: str) -> list[Row]:
         """Return the rows with one of these verdicts."""
         return [row for row in self.rows if row.verdict in verdicts]
 
     @property
     def geometric_mean(self) -> float | None:
-        """Geometric mean of the ratios of whole-pipeline latency; None when nothing compares."""
+        """Geometric mean of the ratios of what is looked at first; None when nothing compares."""
         ratios = [row.difference.ratio for row in self._whole() if row.difference]
         return comparison.geometric_mean(ratios) if ratios else None
 
     @property
     def worst(self) -> Row | None:
-        """The point whose latency grew most."""
+        """The point whose latency, or response, grew most."""
         rows = [row for row in self._whole() if row.difference]
         return max(
             rows, key=lambda row: row.difference.ratio if row.difference else 0, default=None
         )
 
     def _whole(self) -> list[Row]:
-        return [row for row in self.rows if row.metric == WHOLE]
+        return [row for row in self.rows if row.first]
+
+    @property
+    def of_what(self) -> str:
+        """What the geometric mean is of: `latency`, `response`, or both by name."""
+        return " and ".join(sorted({row.metric for row in self._whole() if row.difference}))
 
     def status(self, *, fail_on_unresolved: bool = False) -> ExitStatus:
         """Return the exit status: the gravest that applies."""
@@ -123,11 +134,6 @@ class Comparison:
         if fail_on_unresolved and self.of(Verdict.UNRESOLVED):
             found.add(ExitStatus.UNRESOLVED)
         return ExitStatus.worst(found)
-
-
-def _key(document: Document) -> str:
-    config = document["point"]["config"]
-    return repr([config.get(name) for name in IDENTITY])
 
 
 def _differing(base: Document, new: Document, *, across_hardware: bool) -> list[str]:
@@ -233,16 +239,6 @@ def _unusable(name: str, document: Document | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A baseline's point and the candidate's it is held against."""
-
-    base: Document
-    new: Document | None
-    chosen: bool = False
-    """The user paired them, so that what differs in their configuration is under test."""
-
-
-@dataclass(frozen=True)
 class Occasions:
     """How much one host differs from itself between two occasions."""
 
@@ -264,10 +260,12 @@ def compare(
         across_hardware: compare results of different machines too.
         occasions: what two occasions differ by.
     """
-    others = {_key(one): one for one in candidate}
-    pairs = [Pair(base, others.pop(_key(base), None)) for base in baseline]
+    pairs = paired(baseline, candidate)
     found = compare_pairs(pairs, delta=delta, across_hardware=across_hardware, occasions=occasions)
-    return replace(found, new_points=[one["point"]["name"] for one in others.values()])
+    taken = {pair.new["point"]["id"] for pair in pairs if pair.new}
+    names = naming.called([one["point"] for one in candidate])
+    new = zip(names, candidate, strict=True)
+    return replace(found, new_points=[name for name, one in new if one["point"]["id"] not in taken])
 
 
 def compare_pairs(
@@ -284,21 +282,28 @@ def compare_pairs(
         occasions: what two occasions differ by, for pairs that were not measured side by side.
         controls: the baseline against itself; where it differs, no verdict of the rest stands.
     """
-    rows = [row for pair in pairs for row in _rows(pair, occasions, across=across_hardware)]
+    names = _names(pairs)
+    rows = [
+        row
+        for pair, name in zip(pairs, names, strict=True)
+        for row in _rows(pair, name, occasions, across=across_hardware)
+    ]
     null = None
     if controls:
-        checks = [row for pair in controls for row in _rows(pair, occasions, across=True)]
-        null = NullControl(_judged([row for row in checks if row.metric == WHOLE], delta))
+        checks = [
+            row
+            for pair, name in zip(controls, _names(controls), strict=True)
+            for row in _rows(pair, name, occasions, across=True)
+        ]
+        null = NullControl(_judged([row for row in checks if row.first], delta))
     documents = [one for pair in pairs for one in (pair.base, pair.new) if one is not None]
-    states = {pair.new["point"]["name"]: pair.new["status"]["state"] for pair in pairs if pair.new}
+    named = [(name, pair.new) for name, pair in zip(names, pairs, strict=True) if pair.new]
     chosen = [pair for pair in pairs if pair.chosen and pair.new]
     return Comparison(
         _judged(rows, delta, withdrawn=null is not None and not null.passed),
         delta,
-        failed=[name for name, state in states.items() if state in {"failed", "timeout"}],
-        inaccurate=[
-            pair.new["point"]["name"] for pair in pairs if pair.new and accuracy.failed(pair.new)
-        ],
+        failed=[name for name, new in named if new["status"]["state"] in {"failed", "timeout"}],
+        inaccurate=[name for name, new in named if accuracy.failed(new)],
         labels=tuple(dict.fromkeys(one["weights"]["label"] for one in documents)),
         interleaved=bool(pairs)
         and all(pair.new is not None and _same_campaign(pair.base, pair.new) for pair in pairs),
@@ -314,25 +319,57 @@ def compare_pairs(
     )
 
 
-def _rows(pair: Pair, occasions: Occasions, *, across: bool) -> list[Row]:
+def _names(pairs: Sequence[Pair]) -> list[str]:
+    return naming.called([(pair.new or pair.base)["point"] for pair in pairs])
+
+
+def _rows(pair: Pair, name: str, occasions: Occasions, *, across: bool) -> list[Row]:
     base, new = pair.base, pair.new
-    name = (new or base)["point"]["name"]
     reason = _unusable("baseline", base) or _unusable("candidate", new)
+    if pair.several:
+        reason = f"{pair.several} of the candidate have its configuration, and none has its models"
+    first = headline(base) if new is None or headline(new) == headline(base) else WHOLE
     if reason or new is None:
-        return [Row(name, WHOLE, None, None, None, Verdict.NOT_COMPARABLE, reason)]
+        return [_without_figures(name, first, Verdict.NOT_COMPARABLE, reason)]
     differing = (
         _other_work(base, new) if pair.chosen else _differing(base, new, across_hardware=across)
     )
     if differing:
         reason = f"differs in {', '.join(differing)}"
-        return [Row(name, WHOLE, None, None, None, Verdict.NOT_COMPARABLE, reason)]
-    return [_row(name, pair, occasions, subject) for subject in (WHOLE, *Series(base).stages)]
+        return [_without_figures(name, first, Verdict.NOT_COMPARABLE, reason)]
+    subjects = dict.fromkeys([first, WHOLE, *Series(base).stages])
+    rows = [_row(name, pair, occasions, subject) for subject in subjects]
+    return [replace(rows[0], first=True), *rows[1:]]
+
+
+def _without_figures(name: str, subject: str, verdict: str, reason: str | None) -> Row:
+    return Row(name, subject, None, None, None, verdict, reason, subject=subject, first=True)
+
+
+def _metric(pair: Pair, subject: str) -> str:
+    """Return what a subject is called: the latency of requests by a schedule is service time."""
+    scheduled = any(one is not None and is_scheduled(one) for one in (pair.base, pair.new))
+    return "service time" if subject == WHOLE and scheduled else subject
+
+
+def _withheld(base: Document, new: Document, subject: str) -> str | None:
+    """Return why a side shows no such time at all, as where a queue never stops growing."""
+    for side, one in (("baseline", base), ("candidate", new)):
+        record = one["summary"].get(f"{subject}.mean")
+        if record is not None and not record["displayable"]:
+            return f"{side}: {record['reason']}"
+    return None
 
 
 def _row(name: str, pair: Pair, occasions: Occasions, subject: str) -> Row:
     base, new = pair.base, pair.new
     if new is None:
         raise ValueError("a pair without a candidate has no figures")
+    metric = _metric(pair, subject)
+    if reason := _withheld(base, new, subject):
+        return replace(
+            _without_figures(name, subject, Verdict.UNRESOLVED, reason), metric=metric, first=False
+        )
     old, now = _by_block(base, subject), _by_block(new, subject)
     if _same_campaign(base, new):
         both = [block for block in old if block in now]
@@ -342,8 +379,8 @@ def _row(name: str, pair: Pair, occasions: Occasions, subject: str) -> Row:
     means = [sum(one.values()) / len(one) for one in (old, now)]
     wrong = [side for side, one in (("baseline", base), ("candidate", new)) if accuracy.failed(one)]
     return Row(
-        name, subject, means[0], means[1], found, Verdict.UNRESOLVED,
-        inaccurate=" and ".join(wrong) or None,
+        name, metric, means[0], means[1], found, Verdict.UNRESOLVED,
+        inaccurate=" and ".join(wrong) or None, subject=subject,
     )  # fmt: skip
 
 

@@ -8,19 +8,24 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness import accuracy, modes
-from harness.metrics import CL
+from harness.metrics import CL, RESPONSE, headline, subject_words, withheld
 from harness.precision import precision_text
+from harness.remarks import Remarks
+from harness.series import WHOLE
 from harness.units import duration, quantity, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.advice import Finding
+    from harness.config import Measure
     from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
 BAR = 30
+BY_SCHEDULE = (
+    "response: from when a request was due to when it was done; service time: from when it was sent"
+)
 PLAIN_EVERY_S = 10.0
 """Without a terminal a line is written on a change of phase, and at most this often otherwise."""
 
@@ -63,16 +68,8 @@ class Console:
         self.say(f"{count} point{'s' if count != 1 else ''}{where}")
         for label in dict.fromkeys(row.planned.weights["label"] for row in rows):
             self.say(f"models: {label}")
-        first = rows[0].planned.config.measure
-        limit = "no limit" if first.time_limit_s is None else duration(first.time_limit_s)
-        processes = f"{first.min_processes}"
-        if first.max_processes > first.min_processes:
-            processes += f" to {first.max_processes}"
-        self.say(
-            f"measure={first.profile.value}: {processes} fresh processes a point, "
-            f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
-            f"time limit {limit} a point"
-        )
+        for line in dict.fromkeys(_method(row.planned.config.measure) for row in rows):
+            self.say(line)
         table = [["", "point", "id", "compiled", "time", "disk", ""]]
         table += [_planned(number, row) for number, row in enumerate(rows, 1)]
         for line in _aligned(table, left={1, 2, 3, 6}):
@@ -118,10 +115,10 @@ class Console:
             self._err.flush()
             self._shown = ""
 
-    def point(self, number: int, total: int, document: Mapping[str, Any]) -> None:
+    def point(self, number: int, total: int, name: str, document: Mapping[str, Any]) -> None:
         """Write the two lines of a finished point."""
         state, reason = document["status"]["state"], document["status"]["reason"]
-        head = f"[{number}/{total}] {_settings(document)}"
+        head = f"[{number}/{total}] {name}"
         if not document["summary"]:
             self.say(f"{head}   {state}: {reason}")
             self.say(f"      nothing measured; {document['weights']['label']}")
@@ -135,16 +132,21 @@ class Console:
         if document["devices"]:
             self.say(f"      {_devices(document)}")
 
-    def table(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Write the detail: cl figures and items/s of every stage and of the whole."""
+    def table(self, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Write the detail: cl figures and items/s of every stage and of the whole.
+
+        Args:
+            documents: what each point is called, and its result.
+        """
         rows: list[list[str]] = []
         labels: dict[str, None] = {}
-        limits, seen = _Limits(), list[modes.Mode]()
-        for document in documents:
+        limits, seen, by_schedule = Remarks(), list[modes.Mode](), False
+        for name, document in documents:
             limits.add(document)
+            by_schedule |= headline(document) == RESPONSE
             if (one := modes.mode(document)) is not None:
                 seen.append(one)
-            found = _rows(document)
+            found = _rows(name, document)
             rows += found
             if found:
                 labels[document["weights"]["label"]] = None
@@ -157,59 +159,13 @@ class Console:
             "cl N as the original computes it, in ms, of all iterations but the warm-up asked for; "
             f"models: {'; '.join(labels)}"
         )
+        self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
+        if by_schedule:
+            self.say(BY_SCHEDULE)
         for finding, names in modes.warnings(seen):
             limits.note(finding, names)
         for line in limits.lines():
             self.say(line)
-
-
-class _Limits:
-    """Each kind of warning and of reason against a better grade once, with its points."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-        self._points = 0
-
-    def add(self, document: Mapping[str, Any]) -> None:
-        """Look at one document, and keep only what is said of it."""
-        self._points += 1
-        name = document["point"]["name"]
-        for one in document["warnings"]:
-            self._note(one["severity"], one["code"], one["advice"], (one["seen"], name))
-        for one in document["grade"].get("latency.mean", {}).get("reasons", ()):
-            rank = f"no better than {one['letter']}"
-            self._note(rank, one["code"], one["advice"], (one["text"], name))
-
-    def note(self, finding: Finding, names: Sequence[str]) -> None:
-        """Add what concerns several points together."""
-        self._note(finding.severity, finding.code, finding.advice, (finding.seen, ", ".join(names)))
-
-    def _note(self, rank: str, code: str, advice: str, said: tuple[str, str]) -> None:
-        self._found.setdefault((rank, code, advice), []).append(said)
-
-    def lines(self) -> Iterator[str]:
-        """Yield the gravest first; of what differs from point to point, the first point's words."""
-        for (rank, code, advice), said in sorted(self._found.items(), key=_gravity):
-            del code
-            yield f"{rank}: {said[0][0]}{self._where(said)} -> {advice}"
-
-    def _where(self, said: Sequence[tuple[str, str]]) -> str:
-        if self._points == 1:
-            return ""
-        alike = len({text for text, _ in said}) == 1
-        if len(said) == self._points:
-            return " (every point)" if alike else f" ({said[0][1]}; every point has the like)"
-        more = len(said) - 1
-        return f" ({said[0][1]}{f' and {more} more' if more else ''})"
-
-
-GRAVEST_FIRST = ("error", "no better than F", "no better than D", "warning", "no better than C")
-
-
-def _gravity(one: tuple[tuple[str, str, str], list[tuple[str, str]]]) -> tuple[int, str]:
-    rank, code, _ = one[0]
-    known = rank in GRAVEST_FIRST
-    return (GRAVEST_FIRST.index(rank) if known else len(GRAVEST_FIRST)), code
 
 
 def _devices(document: Mapping[str, Any]) -> str:
@@ -228,6 +184,19 @@ def _devices(document: Mapping[str, Any]) -> str:
     return (
         f"{each} {items}/s, together as above; common window {overlap:.0%}, "
         f"skew {seconds(skew)}{imbalance}"
+    )
+
+
+def _method(settings: Measure) -> str:
+    """Return how much is measured of a point."""
+    limit = "no limit" if settings.time_limit_s is None else duration(settings.time_limit_s)
+    processes = f"{settings.min_processes}"
+    if settings.max_processes > settings.min_processes:
+        processes += f" to {settings.max_processes}"
+    return (
+        f"measure={settings.profile.value}: {processes} fresh processes a point, "
+        f"{settings.warmup_iters} warm-up + {settings.num_iters} timed iterations each, "
+        f"time limit {limit} a point"
     )
 
 
@@ -258,17 +227,6 @@ def _accuracy(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"accuracy {how} checked: {record['reason']}"
 
 
-def _settings(document: Mapping[str, Any]) -> str:
-    config = document["point"]["config"]
-    parts = [f"bs={config['bs']}", f"quant={config['quant']}", f"il={config['il']}"]
-    if config["backend"]["name"] != "onnxruntime":
-        parts.append(f"backend={config['backend']['name']}")
-    if config["waveglow"]:
-        parts.append("waveglow")
-    side = (document.get("campaign") or {}).get("side", "candidate")
-    return " ".join(parts if side == "candidate" else [f"{side}:", *parts])
-
-
 def _estimate(document: Mapping[str, Any], key: str) -> float | None:
     record = document["summary"].get(key)
     return None if record is None else record["estimate"]
@@ -276,10 +234,34 @@ def _estimate(document: Mapping[str, Any], key: str) -> float | None:
 
 def _figure(document: Mapping[str, Any], key: str) -> str:
     value = _estimate(document, key)
-    return "n too small" if value is None else seconds(value)
+    return withheld(document["summary"].get(key)) if value is None else seconds(value)
+
+
+def _both(document: Mapping[str, Any], subject: str, kind: str) -> str:
+    """Return a time in its middle and at its slow end: by percentile (`p`), or by rank (`cl`)."""
+    words = subject_words(document, subject)
+    parts = [f"{kind}{share} {_figure(document, f'{subject}.{kind}{share}')}" for share in (50, 99)]
+    return "   ".join(parts) if words == WHOLE else f"{words} {'   '.join(parts)}"
 
 
 def _headline(document: Mapping[str, Any]) -> str:
+    return _answered(document) if headline(document) == RESPONSE else _ran(document)
+
+
+def _answered(document: Mapping[str, Any]) -> str:
+    """Return what those who sent requests saw, and how long serving one took."""
+    record = document["summary"][f"{RESPONSE}.mean"]
+    rate = _estimate(document, f"{RESPONSE}.requests_per_s")
+    parts = [
+        _both(document, RESPONSE, "p"),
+        _both(document, WHOLE, "p"),
+        "no rate" if rate is None else f"{quantity(rate)} requests/s completed",
+        f"{record['n']} requests in {len(document['processes'])} processes",
+    ]
+    return "   ".join(parts)
+
+
+def _ran(document: Mapping[str, Any]) -> str:
     last = document["stages"][-1]
     items = document["items"][last["produces"]]
     rate, times = (
@@ -288,8 +270,7 @@ def _headline(document: Mapping[str, Any]) -> str:
     )
     record = document["summary"]["latency.mean"]
     parts = [
-        f"cl50 {_figure(document, 'latency.cl50')}",
-        f"cl99 {_figure(document, 'latency.cl99')}",
+        _both(document, WHOLE, "cl"),
         f"{quantity(rate)} {items}/s" if rate is not None else f"no {items}/s",
     ]
     if times is not None:
@@ -310,9 +291,10 @@ def _stages(document: Mapping[str, Any]) -> str:
         text += _share(document, stage["name"])
         parts.append(text)
     parts.append(f"residual {_figure(document, 'residual.mean')}")
-    grade = document["grade"]["latency.mean"]["letter"]
+    grade = document["grade"][f"{headline(document)}.mean"]["letter"]
+    before = "service time: " if headline(document) == RESPONSE else ""
     return (
-        f"{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
+        f"{before}{' | '.join(parts)}   {_precision(document)}; grade {grade}; "
         f"{document['weights']['label']}"
     )
 
@@ -341,26 +323,40 @@ def _precision(document: Mapping[str, Any]) -> str:
     return f"ran as {precision_text(document) or 'unknown precision'}"
 
 
-def _rows(document: Mapping[str, Any]) -> list[list[str]]:
+def _rows(name: str, document: Mapping[str, Any]) -> list[list[str]]:
     summary = document["summary"]
     if not summary:
         return []
     mark, rows = " (accuracy failed)" * accuracy.failed(document), []
-    for subject in ["latency", *(stage["name"] for stage in document["stages"])]:
-        figures = [_estimate(document, f"{subject}.{name}") for name in ["mean", *_cl_names()]]
-        rate = _estimate(document, f"{subject}.items_per_s")
-        produces = {stage["name"]: stage["produces"] for stage in document["stages"]}
-        items = document["items"][produces.get(subject, document["stages"][-1]["produces"])]
+    subjects = [headline(document), WHOLE, *(stage["name"] for stage in document["stages"])]
+    for subject in dict.fromkeys(subjects):
+        counted = "requests_per_s" if subject == RESPONSE else "items_per_s"
+        rate = _estimate(document, f"{subject}.{counted}")
+        words = subject_words(document, subject)
         rows.append(
             [
-                _settings(document),
-                ("whole" if subject == "latency" else subject) + mark,
-                *("n too small" if value is None else f"{value * 1e3:,.3f}" for value in figures),
+                name,
+                ("whole" if words == WHOLE else words) + mark,
+                *(_milliseconds(summary[f"{subject}.{key}"]) for key in ("mean", *_cl_names())),
                 "-" if rate is None else quantity(rate),
-                items,
+                _items(document, subject),
             ]
         )
     return rows
+
+
+def _milliseconds(record: Mapping[str, Any]) -> str:
+    value = record["estimate"]
+    return withheld(record) if value is None else f"{value * 1e3:,.3f}"
+
+
+def _items(document: Mapping[str, Any], subject: str) -> str:
+    """Return the name of what a subject's rate counts."""
+    if subject == RESPONSE:
+        return "requests"
+    produces = {stage["name"]: stage["produces"] for stage in document["stages"]}
+    named: str = document["items"][produces.get(subject, document["stages"][-1]["produces"])]
+    return named
 
 
 def _cl_names() -> list[str]:

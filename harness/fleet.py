@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from harness.console import Console
 from harness.errors import HarnessError, UsageError
 from harness.exclusive import VISIBLE
 from harness.plan import Planner
+from harness.point import as_stored, beside_facts
 from harness.sweep import Session, Sweep
 from harness.trial import LOST
 
@@ -129,9 +130,13 @@ def task(composed: DictConfig) -> Done:
 def _measure(config: configuration.Config, folder: Path) -> Done:
     streams.make_lasting()
     console = Console(out=io.StringIO())  # results are shown by the sweep's own process
-    points = Planner(console.notice).plan([config])
+    facts = folders.facts(folder)
+    points = [
+        replace(one, point=as_stored(one.point, beside_facts(config), facts.get("points", ())))
+        for one in Planner(console.notice).plan([config])
+    ]
     asked = resume.asked(points, rounds=1, retry=config.retry is configuration.Retry.failed)
-    command = folders.facts(folder).get("command", "a job of a launcher")
+    command = facts.get("command", "a job of a launcher")
     session = Session(command, [], asked, resume.anew(), alone=True)
     place = folder / "points" / points[0].point.folder
     place.mkdir(parents=True, exist_ok=True)

@@ -9,19 +9,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from harness import folder as folders
 from harness.comparison import MINIMUM_EFFECT, OCCASION_SD
 from harness.errors import UsageError
-from harness.metrics import METRICS
-from harness.results import COLUMNS
+from harness.metrics import METRICS, RESPONSE
+from harness.naming import distinct
+from harness.series import WHOLE
+from harness.summary import COLUMNS
 from harness.units import possible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -52,12 +55,12 @@ WITH figures AS (
     FROM read_json($plans, filename = true, format = 'unstructured',
                    columns = {provenance: 'JSON', conditions: 'JSON'})
 )
-SELECT point_id, point, host, signed, commit_id, folder, weights, trial_id,
+SELECT point_id, point, host, signed, commit_id, folder, weights, subject,
        strptime(trial_id[:15], '%Y%m%dT%H%M%S') AS moment,
        TRY_CAST("{column}" AS DOUBLE) AS value,
        {low} AS low, {high} AS high
 FROM figures JOIN sweeps USING (folder)
-WHERE subject = $subject AND status = 'ok' AND value IS NOT NULL
+WHERE list_contains($subjects, subject) AND status = 'ok'
   AND (point_id = $point OR contains(point, $point))
 ORDER BY point, point_id, moment, trial_id
 """
@@ -112,19 +115,20 @@ def column_of(metric: str) -> tuple[str, str]:
     )
 
 
-def trends(places: Sequence[Path], *, metric: str, point: str = "") -> list[Trend]:
+def trends(places: Sequence[Path], *, metric: str = "", point: str = "") -> list[Trend]:
     """Return the trend of every point, from the folders of sweeps below `places`.
 
     Args:
         places: sweeps' folders, or folders that hold such.
-        metric: as a summary's keys name it.
+        metric: as a summary's keys name it; empty: the mean response of points whose requests came
+            by a server's schedule, the mean latency of the others.
         point: a point's id, or a part of its name; empty for all.
 
     Raises:
         UsageError: no sweep is there, the metric is unknown, or duckdb is not installed.
     """
-    subject, column = column_of(metric)
-    statistic = metric.rpartition(".")[2]
+    subject, column = column_of(metric or f"{WHOLE}.mean")
+    statistic = (metric or "mean").rpartition(".")[2]
     found = [folder for place in places for folder in _sweeps(place)]
     tables = [folder / "summary.csv" for folder in found if (folder / "summary.csv").is_file()]
     if not tables:
@@ -137,28 +141,75 @@ def trends(places: Sequence[Path], *, metric: str, point: str = "") -> list[Tren
         query,
         tables=[str(one) for one in tables],
         plans=[str(one.parent / folders.SWEEP_FILE) for one in tables],
-        subject=subject,
+        subjects=[subject, RESPONSE],
         point=point,
     )
     described = next(one for one in METRICS if one.id == statistic)
-    grouped: dict[tuple[str, str], list[Occasion]] = {}
-    for point_id, name, host, signed, commit, sweep, weights, _, at, value, lo, hi in rows:
-        grouped.setdefault((point_id, name), []).append(
-            Occasion(
-                at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                value,
-                *possible(value, lo, hi),
-                host=host,
-                signed=signed,
-                commit=commit,
-                sweep=sweep,
-                weights=weights,
-            )
-        )
+    grouped: dict[str, list[_Figure]] = {}
+    for one in rows:
+        grouped.setdefault(one[0], []).append(_Figure(*one))
+    chosen = {
+        point_id: (_shown(figures, subject, free=not metric), figures[-1].name)
+        for point_id, figures in grouped.items()
+    }
+    known = {key: one for key, one in chosen.items() if one[0]}
+    names = distinct([name for _, name in known.values()], list(known), "{} {}".format)
     return [
-        Trend(point_id, name, metric, described.unit, described.better, _changes(occasions))
-        for (point_id, name), occasions in grouped.items()
+        Trend(
+            point_id,
+            name,
+            _metric(figures[0].subject, statistic, grouped[point_id]),
+            described.unit,
+            described.better,
+            _changes([one.occasion for one in figures]),
+        )
+        for name, (point_id, (figures, _)) in zip(names, known.items(), strict=True)
     ]
+
+
+class _Figure(NamedTuple):
+    """One row of the query."""
+
+    point_id: str
+    name: str
+    host: str
+    signed: bool
+    commit: str | None
+    sweep: str
+    weights: str
+    subject: str
+    moment: datetime
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def occasion(self) -> Occasion:
+        at, value = self.moment.strftime("%Y-%m-%dT%H:%M:%SZ"), self.value or 0.0
+        return Occasion(
+            at,
+            value,
+            *possible(value, self.low, self.high),
+            host=self.host,
+            signed=self.signed,
+            commit=self.commit,
+            sweep=self.sweep,
+            weights=self.weights,
+        )
+
+
+def _shown(figures: Sequence[_Figure], subject: str, *, free: bool) -> list[_Figure]:
+    """Return the figures of one point to show: of the response where nobody named a subject."""
+    by_schedule = any(one.subject == RESPONSE for one in figures)
+    wanted = RESPONSE if free and by_schedule else subject
+    return [one for one in figures if one.subject == wanted and one.value is not None]
+
+
+def _metric(subject: str, statistic: str, figures: Sequence[_Figure]) -> str:
+    """Return the metric's name, and what it is of where a response stands beside it."""
+    by_schedule = any(one.subject == RESPONSE for one in figures)
+    said = " (service time)" if subject == WHOLE and by_schedule else ""
+    return f"{subject}.{statistic}{said}"
 
 
 def _sweeps(place: Path) -> Iterator[Path]:

@@ -25,6 +25,8 @@ CL = (50, 90, 95, 99, 100)
 """The shares of the original's cl figures, in percent."""
 PERCENTILES = (50, 90, 95, 99)
 SHARES = tuple(f"p{percent}" for percent in PERCENTILES)
+RESPONSE = "response"
+"""From when a request was due to its last result."""
 COMPAT = "compat: the int(n p)-th smallest steady sample, no interval"
 
 
@@ -39,6 +41,32 @@ class Metric:
     """`lower` or `higher`."""
     formula: Callable[[Series, str], Estimate | None]
     """From the samples and a subject; None where the subject has no such figure."""
+
+
+def is_scheduled(document: Mapping[str, Any]) -> bool:
+    """Tell whether a result's requests were due at times of their own."""
+    return f"{RESPONSE}.mean" in (document.get("summary") or {})
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """Return the subject that tells first how long a result's requests took.
+
+    Where they came by a schedule of a server, that is the response: latency alone is then service
+    time, and blind to waiting (measurement method, 10).
+    """
+    kind = ((document.get("method") or {}).get("scenario") or {}).get("kind")
+    return RESPONSE if kind == "server" and is_scheduled(document) else WHOLE
+
+
+def subject_words(document: Mapping[str, Any], subject: str) -> str:
+    """Return what a subject's time is called: the latency of scheduled requests is service time."""
+    return "service time" if subject == WHOLE and is_scheduled(document) else subject
+
+
+def withheld(record: Mapping[str, Any] | None) -> str:
+    """Return in a few words why a summary's record has no figure."""
+    reason = str((record or {}).get("reason") or "no figure")
+    return reason.partition(" (")[0].partition(":")[0]
 
 
 def _mean(series: Series, subject: str) -> Estimate | None:
@@ -106,7 +134,7 @@ def _utterances(series: Series, subject: str) -> Estimate | None:
 
 
 def _requests(series: Series, subject: str) -> Estimate | None:
-    if subject != "response":
+    if subject != RESPONSE:
         return None
     spans = [load.completions(*one) for one in series.requests()]
     return statistics.ratio([np.ones(len(one)) for one in spans], spans)
@@ -169,7 +197,7 @@ def _of_schedule(series: Series, subject: str, metric: Metric, found: Estimate) 
     """Return an estimate, or why a queue that never stops growing has no such figure."""
     if metric.better == "higher":
         return found
-    waiting = subject in {"response", "queueing"}
+    waiting = subject in {RESPONSE, "queueing"}
     if series.scenario == "offline" and (waiting or metric.id in SHARES):
         # Everybody waits for everybody.
         return replace(found, displayable=False, ci=None, reason="offline: no latency of a request")

@@ -6,7 +6,7 @@ Everything that can be refused is refused here, before anything is measured.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from harness.errors import UsageError, WorkerError
 from harness.measure import Job
 from harness.models import tacotron2, text
 from harness.models.pipeline import ALIGNMENTS
-from harness.point import Point, backend_options, make_point
+from harness.point import Point, Wanted, backend_options, beside_facts, make_point, told_apart
 from harness.results import point_id
 from harness.worker import Worker
 
@@ -190,14 +190,15 @@ class Planner:
         Raises:
             UsageError: something cannot be measured as asked; nothing has been measured.
         """
-        planned: dict[str, PlannedPoint] = {}
         # One build serves every batch size of the command, so its range covers them all.
         self._batches = [config.bs for config in configs]
-        for config in configs:
-            one = self._point(config)
-            if one.point.id in planned:
-                self.notify(f"{one.point.name} is named twice and measured once")
-            planned.setdefault(one.point.id, one)
+        made = [self._point(config) for config in configs]
+        points = told_apart([Wanted(one.point, beside_facts(one.config)) for one in made])
+        planned: dict[str, PlannedPoint] = {}
+        for one, point in zip(made, points, strict=True):
+            if point.id in planned:
+                self.notify(f"{point.name} is named twice and measured once")
+            planned.setdefault(point.id, replace(one, point=point))
         return list(planned.values())
 
     def _point(self, config: Config) -> PlannedPoint:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from harness.config import Kind
+from harness.naming import ASKED, LONGEST_FILE, called, file_safe, flat
 from harness.results import point_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness.config import Config
 
@@ -49,7 +51,30 @@ def name_of(config: Config) -> str:
     if config.devices != ["0"]:
         parts.append("devices" + "+".join(config.devices))
     parts += [f"{key}{value}" for key, value in sorted(backend_options(config).items())]
-    return "-".join(part.replace("/", "_") for part in parts)
+    return file_safe("-".join(parts))
+
+
+IN_MODELS = frozenset({"models_dir", "dropout"})
+"""Keys a point's facts hold as the hashes of its model files."""
+
+
+def beside_facts(config: Config) -> dict[str, Any]:
+    """Return, by the keys as they are typed, what a point's facts do not hold in these words.
+
+    What concerns the whole command, such as where it writes, is no part of a point.
+    """
+    measure = asdict(config.measure)
+    server = config.scenario.kind is Kind.server
+    return {
+        "models_dir": config.models_dir,
+        "dropout": None if config.dropout is None else config.dropout.value,
+        "backend.python": config.backend.get("python"),
+        "scenario.seconds": config.scenario.seconds if server else None,
+        "wav": config.wav,
+        "measure": measure.pop("profile").value,
+        **dict(flat("measure", measure)),
+        **dict(flat("accuracy", asdict(config.accuracy))),
+    }
 
 
 @dataclass(frozen=True)
@@ -57,16 +82,25 @@ class Point:
     """One complete configuration.
 
     `facts` holds what decides the result, and nothing about how long or how often it is measured,
-    so that the same point is found again under another profile.
+    so that the same point is found again under another profile. Only where a sweep asks for a point
+    twice, measured in two ways, do its facts hold that under `asked`.
     """
 
     name: str
     facts: Mapping[str, Any] = field(repr=False)
+    asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Keys in which the points of the sweep differ and that `facts` does not hold as typed."""
 
     @property
     def id(self) -> str:
         """The first 16 hex digits of the SHA-256 of the canonical facts."""
         return point_id(self.facts)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What result files hold of it."""
+        asked = {ASKED: dict(self.asked)} if self.asked else {}
+        return {"id": self.id, "name": self.name, "config": dict(self.facts), **asked}
 
     @property
     def folder(self) -> str:
@@ -104,3 +138,70 @@ def make_point(
             **({} if config.sigma is None else {"sigma": config.sigma}),
         },
     )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A point as one configuration of a command asks for it, and what its facts leave out."""
+
+    point: Point
+    beside: Mapping[str, Any] = field(repr=False)
+    """What `beside_facts` says of the configuration."""
+
+
+def told_apart(wanted: Sequence[Wanted]) -> list[Point]:
+    """Return the points, each with what tells it from the others of its command.
+
+    Points of one id that are to be measured in different ways become different points. Names are
+    unique but for a point that is asked for twice in the same words.
+    """
+    keys = _differing(wanted)
+    points = [replace(one.point, asked={key: one.beside[key] for key in keys}) for one in wanted]
+    for places in _places(one.id for one in points).values():
+        own = [key for key in _differing([wanted[at] for at in places]) if key not in IN_MODELS]
+        for at in places if own else ():
+            asked = {key: wanted[at].beside[key] for key in own}
+            points[at] = replace(points[at], facts={**points[at].facts, ASKED: asked})
+    unique: dict[str, Point] = {}
+    for point in points:
+        unique.setdefault(point.id, point)
+    records = [point.record for point in unique.values()]
+    names = dict(zip(unique, called(records, longest=LONGEST_FILE), strict=True))
+    return [replace(unique[point.id], name=names[point.id]) for point in points]
+
+
+def _differing(wanted: Sequence[Wanted]) -> list[str]:
+    return [key for key in wanted[0].beside if len({repr(one.beside[key]) for one in wanted}) > 1]
+
+
+def _places(ids: Iterable[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for place, one in enumerate(ids):
+        found.setdefault(one, []).append(place)
+    return found
+
+
+def as_stored(
+    point: Point, beside: Mapping[str, Any], records: Iterable[Mapping[str, Any]]
+) -> Point:
+    """Return a point that was planned alone as the sweep it belongs to has planned it.
+
+    Args:
+        point: as one configuration gives it.
+        beside: what `beside_facts` says of that configuration.
+        records: the points of the sweep, as its `sweep.json` holds them.
+
+    Returns:
+        The sweep's point of the same facts, asked for in the same way; the point itself where
+        there is none.
+    """
+    for one in records:
+        facts, asked = one["config"], one.get(ASKED, {})
+        if without_asked(facts) == point.facts and asked == {key: beside[key] for key in asked}:
+            return Point(file_safe(one["name"]), facts, asked)
+    return point
+
+
+def without_asked(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point's facts less the ways of measuring that told it from its like in a sweep."""
+    return {key: value for key, value in facts.items() if key != ASKED}

@@ -6,15 +6,12 @@ computed from the raw samples (`complete`) is stored too, and must match when co
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
-import io
 import json
 import math
 import secrets
 import shutil
-import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,28 +21,16 @@ import orjson
 from harness import advice, bounds, compat, devices, energy, files, metrics, outliers, steady
 from harness.errors import ResultFileError
 from harness.folder import SWEEP_FILE
-from harness.metrics import CL, PERCENTILES
-from harness.precision import precision_text
 from harness.rules import Rules
 from harness.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 SCHEMA = {"name": "harness.trial", "major": 1, "minor": 1}
 COMPRESS_FROM = 2000
 """Iterations in a trial from which its file is compressed."""
-COLUMNS = (
-    "point_id", "point", "status", "reason", "accuracy", "weights", "backend", "device", "quant",
-    "effective", "bs", "il", "waveglow", "subject", "items", "n", "processes", "mean_s",
-    "mean_lo_s",
-    "mean_hi_s", *(f"p{p}_s" for p in PERCENTILES), "max_s", "cl_n",
-    *(f"cl{p}_s" for p in CL),
-    "items_per_s", "items_per_s_lo", "items_per_s_hi", "items_padded_per_s", "rtf", "x_realtime",
-    "grade", "trial_id",
-)  # fmt: skip
-"""The columns of summary.csv, and the keys of a row of summary.json."""
 
 
 def canonical(value: Any) -> bytes:
@@ -258,117 +243,3 @@ def _sweep_facts(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-# --- summaries -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SummaryPart:
-    """What one document adds to a summary, packed: a sweep of many points keeps them all."""
-
-    trial_id: str
-    table: bytes
-    """Its lines of summary.csv."""
-    rows: bytes
-    """Its elements of `rows` in summary.json."""
-    reasons: bytes
-    """Its value under `not_shown` there: why the figures it lacks are not shown."""
-
-
-def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of a document: the whole and every stage; one without figures if none."""
-    config, status = document["point"]["config"], document["status"]
-    common = {
-        "point_id": document["point"]["id"],
-        "point": document["point"]["name"],
-        "status": status["state"],
-        "reason": status["reason"],
-        "accuracy": (document.get("accuracy") or {}).get("state"),
-        "weights": document["weights"]["label"],
-        "backend": config["backend"]["name"],
-        "device": ",".join(config["devices"]),
-        "quant": config["quant"],
-        "effective": precision_text(document),
-        "bs": config["bs"],
-        "il": config["il"],
-        "waveglow": config["waveglow"],
-        "trial_id": document["trial_id"],
-    }
-    if not document["summary"]:
-        return [dict.fromkeys(COLUMNS) | common]
-    produced = {stage["name"]: stage["produces"] for stage in document["stages"]}
-    produced["latency"] = document["stages"][-1]["produces"]
-    return [
-        dict.fromkeys(COLUMNS)
-        | common
-        | {"device": device, "subject": subject, "items": document["items"][produced[subject]]}
-        | _figures(one, subject)
-        for device, one in by_device(document)
-        for subject in ("latency", *(stage["name"] for stage in document["stages"]))
-    ]
-
-
-def by_device(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield (devices, document): all of them together, then, of several, each alone."""
-    asked = document["point"]["config"]["devices"]
-    yield ",".join(asked), document
-    for device in asked if len(asked) > 1 else ():
-        own = [one for one in document["processes"] if one["device"] == device]
-        alone = {**document, "processes": own, "grade": {}}
-        alone["summary"] = metrics.summarise(alone)
-        if alone["summary"]:
-            yield device, alone
-
-
-def _figures(document: Mapping[str, Any], subject: str) -> dict[str, Any]:
-    summary = document["summary"]
-    mean, rate = summary[f"{subject}.mean"], summary.get(f"{subject}.items_per_s", {})
-    times = ["mean", *(f"p{p}" for p in PERCENTILES), "max", *(f"cl{p}" for p in CL)]
-    found = {f"{name}_s": summary[f"{subject}.{name}"]["estimate"] for name in times}
-    for name in ("items_per_s", "items_padded_per_s", "rtf", "x_realtime"):
-        found[name] = summary.get(f"{subject}.{name}", {}).get("estimate")
-    found["mean_lo_s"], found["mean_hi_s"] = metrics.ends(mean)
-    found["items_per_s_lo"], found["items_per_s_hi"] = metrics.ends(rate)
-    found["n"], found["processes"] = mean["n"], mean["p_processes"]
-    found["cl_n"] = summary[f"{subject}.cl{CL[-1]}"]["n"]
-    found["grade"] = document["grade"].get(f"{subject}.mean", {}).get("letter")
-    return found
-
-
-def _reasons(document: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        key: record["reason"]
-        for key, record in document["summary"].items()
-        if not record["displayable"]
-    }
-
-
-def summary_part(document: Mapping[str, Any]) -> SummaryPart:
-    """Return what one document adds to a sweep's summary, and nothing of its samples."""
-    found, table = rows(document), io.StringIO()
-    csv.DictWriter(table, COLUMNS, lineterminator="\n").writerows(found)
-    return SummaryPart(
-        document["trial_id"],
-        zlib.compress(table.getvalue().encode()),
-        zlib.compress(pretty(found).strip()[1:-1]),
-        zlib.compress(pretty(_reasons(document)).strip()),
-    )
-
-
-def write_summary(folder: Path, documents: Iterable[Mapping[str, Any] | SummaryPart]) -> None:
-    """Write summary.csv and summary.json of a sweep: the same rows, JSON with the reasons why."""
-    parts = [one if isinstance(one, SummaryPart) else summary_part(one) for one in documents]
-    table = b"".join([",".join(COLUMNS).encode(), b"\n", *(_text(one.table) for one in parts)])
-    files.write_whole(folder / "summary.csv", table, replace=True)
-    reasons = b", ".join(
-        b'"%s": %s' % (one.trial_id.encode(), _text(one.reasons))
-        for one in sorted(parts, key=lambda one: one.trial_id)
-    )
-    found = b", ".join(_text(one.rows) for one in parts)
-    content = b'{"not_shown": {%s}, "rows": [%s]}\n' % (reasons, found)
-    files.write_whole(folder / "summary.json", content, replace=True)
-
-
-def _text(packed: bytes) -> bytes:
-    return zlib.decompress(packed)

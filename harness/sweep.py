@@ -15,10 +15,12 @@ from harness import (
     environment,
     exclusive,
     measure,
+    naming,
     results,
     resume,
     stopping,
     store,
+    summary,
     together,
 )
 from harness.errors import ExitStatus, UsageError, WorkerError, WorkerTimeoutError
@@ -74,7 +76,17 @@ class Sweep:
             Trial(planned, number, folder / planned.place, campaign=folder.name)
             for number, planned in enumerate(points, 1)
         ]
-        self._parts: dict[int, results.SummaryPart] = {}
+        self.names = naming.settings(
+            [one.point.record for one in points], [one.side.value for one in points]
+        )
+        """What the terminal calls the points, in their order."""
+        self._varies: dict[int, str] = {}
+        """What varies of each point among those of its side, by number."""
+        for side in self._sides():
+            mine = [one for one in self.points if one.planned.side is side]
+            texts = naming.varies_text([one.planned.point.record for one in mine])
+            self._varies |= zip((one.number for one in mine), texts, strict=True)
+        self._parts: dict[int, summary.SummaryPart] = {}
         self._inaccurate = False
         """Some point's outputs are too far from the reference's."""
         self._unchecked = False
@@ -151,7 +163,7 @@ class Sweep:
             return
         if document is not None:
             # An earlier session may have been killed between this file and what follows from it.
-            self._parts[point.number] = results.summary_part(document)
+            self._parts[point.number] = summary.summary_part(document, self._varies[point.number])
             self._judge(document)
             self._guarded(partial(self.session.point, document))
         elif point.planned.skip:
@@ -187,10 +199,8 @@ class Sweep:
             "provenance": environment.provenance(session.command),
             "points": [
                 {
-                    "id": trial.planned.point.id,
-                    "name": trial.planned.point.name,
+                    **trial.planned.point.record,
                     "folder": trial.planned.point.folder,
-                    "config": dict(trial.planned.point.facts),
                     "skip": trial.planned.skip,
                     "weights": dict(trial.planned.weights),
                 }
@@ -274,7 +284,7 @@ class Sweep:
         self.console.progress(
             point.number,
             len(self.points),
-            f"{point.planned.point.name} process {point.done + 1}",
+            f"{self.name_of(point)}  process {point.done + 1}",
             phase,
             self.seconds_left(),
         )
@@ -284,7 +294,7 @@ class Sweep:
         point.decide()
         if point.plan is not None and planned is None:
             self.console.notice(
-                f"{point.planned.point.name}: after {point.done} processes: "
+                f"{self.name_of(point)}: after {point.done} processes: "
                 f"{point.plan.iterations} iterations in each of about {point.plan.processes} "
                 f"processes, about {duration(point.plan.seconds)} in all"
             )
@@ -309,11 +319,11 @@ class Sweep:
         self._show(point, document)
 
     def _show(self, point: Trial, document: Mapping[str, Any]) -> None:
-        self.console.point(point.number, len(self.points), document)
+        self.console.point(point.number, len(self.points), self.name_of(point), document)
         point.settings = {}  # the document has them
         if self.session.alone:
             return
-        self._parts[point.number] = results.summary_part(document)
+        self._parts[point.number] = summary.summary_part(document, self._varies[point.number])
         self._judge(document)
         self._guarded(self.write_summary)
         self._guarded(partial(self.session.point, document))
@@ -329,18 +339,22 @@ class Sweep:
         except OSError as error:
             self.console.notice(f"summary and report: {_unwritable(error)}")
 
-    def documents(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the result documents of the points, in order, one at a time."""
+    def name_of(self, point: Trial) -> str:
+        """Return what the terminal calls a point; no other is called so."""
+        return self.names[point.number - 1]
+
+    def documents(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield name and result document of each point, in order, one at a time."""
         for point in self.points:
             for path in point.folder.glob(f"{point.trial_id}.json*"):
-                yield results.load_trial(path)
+                yield self.name_of(point), results.load_trial(path)
 
     def write_summary(self) -> None:
         """Write the summary of the points that ended, in the order planned."""
         for side in self._sides():
             numbers = [one.number for one in self.points if one.planned.side is side]
             parts = [self._parts[number] for number in numbers if number in self._parts]
-            results.write_summary(self._folder_of(side), parts)
+            summary.write_summary(self._folder_of(side), parts)
 
     # When to leave
 

@@ -270,11 +270,7 @@ class Trial:
                 "trial_id": self.trial_id,
                 "supersedes": head.get("supersedes"),
                 "campaign": {"id": self.campaign, "side": planned.side.value},
-                "point": {
-                    "id": planned.point.id,
-                    "name": planned.point.name,
-                    "config": dict(planned.point.facts),
-                },
+                "point": planned.point.record,
                 "status": {"state": self.state, "reason": self.reason},
                 "accuracy": self.accuracy or accuracy.not_checked("the point did not end well"),
                 "wav": self.wav,

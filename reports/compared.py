@@ -94,7 +94,8 @@ def build(found: Comparison, sweep: str | None = None) -> ComparedPage:
 
     rows = sorted(found.rows, key=_urgency)
     sides = [_views(found, "base"), _views(found, "new")]
-    by_name = {one.name: (base, one) for base, one in zip(*sides, strict=True) if one and base}
+    pairs = zip(found.names, *sides, strict=True)
+    by_name = {plain(name): (base, new) for name, base, new in pairs if base and new}
     first, *notes = headline(found)
     differing, equal = _environments(sides)
     measured = SweepView("candidate", tuple(one for one in sides[1] if one))
@@ -145,7 +146,7 @@ def _drawn(rows: Sequence[Row]) -> Sequence[Row]:
     """Return what the figure has room for: all rows, or those of the whole pipeline alone."""
     if len(rows) <= forest.MOST_ROWS:
         return rows
-    return [row for row in rows if row.metric == "latency"]
+    return [row for row in rows if row.first]
 
 
 def _views(found: Comparison, attribute: str) -> list[PointView | None]:
@@ -170,7 +171,7 @@ def _line(row: Row, pair: tuple[PointView, PointView] | None, limits: tuple[floa
         if one
         else Cell(style=MISSING),
     ]  # fmt: skip
-    records = [side.record(row.metric, "mean") for side in pair] if pair else [None, None]
+    records = [side.record(row.subject, "mean") for side in pair] if pair else [None, None]
     for values in (
         [f"{r.n:,}" if r else "—" for r in records],
         [f"{r.processes}" if r else "—" for r in records],

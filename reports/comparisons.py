@@ -91,7 +91,7 @@ def headline(found: Comparison) -> list[str]:
     lines = [verdicts(str(row.verdict) for row in found.rows)]
     if found.geometric_mean is not None and found.worst is not None and found.worst.difference:
         lines.append(
-            f"Geometric mean of latency ratios {found.geometric_mean:.4f}; worst point "
+            f"Geometric mean of {found.of_what} ratios {found.geometric_mean:.4f}; worst point "
             f"{plain(found.worst.point)}: {found.worst.difference.ratio:.4f}."
         )
     lines.append(f"A difference counts from {percent(found.delta)} on. {_occasions(found)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from reports.findings import headline
 from reports.markup import ampersands, markdown, pipes, tex
-from reports.table import NO_FIGURE, Cell, Column, Row, Table, points_table
+from reports.table import Cell, Column, Row, Table, points_table
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def _heading(column: Column) -> str:
 
 def _words(cell: Cell) -> str:
     """Return text and second line of a cell in one line."""
-    joined = f"{cell.text} {cell.note}".strip()
-    return joined if cell.value is not None or cell.note else NO_FIGURE
+    return f"{cell.text} {cell.note}".strip()
 
 
 def _lines_above(sweep: SweepView, table: Table) -> list[str]:
@@ -70,7 +69,10 @@ def to_markdown(sweep: SweepView) -> str:
     lines = [markdown(line) + "\n" for line in _lines_above(sweep, table)]
     heads = ["point", *(_heading(column) for column in table.columns)]
     rules = [":--", *("--:" if column.number else ":--" for column in table.columns)]
-    rows = [[plain(row.point.name), *(_words(cell) for cell in row.cells)] for row in table.rows]
+    rows = [
+        [plain(sweep.names[row.point.id]), *(_words(cell) for cell in row.cells)]
+        for row in table.rows
+    ]
     lines.append(pipes(heads))
     lines.append(f"| {' | '.join(rules)} |")
     lines += [pipes(row) for row in rows]
@@ -92,7 +94,7 @@ def to_csv(sweep: SweepView) -> str:
         head += [column.key, *((f"{column.key}_lo", f"{column.key}_hi") if interval else ())]
     writer.writerow(head)
     for row in table.rows:
-        line = [row.point.id, plain(row.point.name), _weights(row)]
+        line = [row.point.id, plain(sweep.names[row.point.id]), _weights(row)]
         for cell, interval in zip(row.cells, intervals, strict=True):
             line += [
                 _exact(cell.value),
@@ -112,7 +114,7 @@ def to_json(sweep: SweepView) -> str:
     rows = [
         {
             "point_id": row.point.id,
-            "point": plain(row.point.name),
+            "point": plain(sweep.names[row.point.id]),
             "weights": _weights(row),
             "cells": {
                 column.key: {
@@ -147,7 +149,7 @@ def to_latex(sweep: SweepView) -> str:
         ampersands(heads),
         "\\midrule",
         *(
-            ampersands([plain(row.point.name), *(_words(cell) for cell in row.cells)])
+            ampersands([plain(sweep.names[row.point.id]), *(_words(cell) for cell in row.cells)])
             for row in table.rows
         ),
         "\\bottomrule",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from harness.naming import ASKED
 from reports import beside
 from reports.audio import wav_files
 from reports.trials import PointView, SweepView, lean, sha256_of
@@ -47,7 +48,7 @@ def _measured(folder: Path, trial: Mapping[str, Any], path: Path) -> PointView:
 
 def _planned(one: dict[str, Any]) -> PointView:
     """Return the view of a point that was planned and has no result yet."""
-    point = {key: one[key] for key in ("id", "name", "config")}
+    point = {key: one[key] for key in ("id", "name", "config", ASKED) if key in one}
     return PointView({"point": point, "weights": one.get("weights")})
 
 

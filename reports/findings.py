@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -217,12 +217,13 @@ def _rate(point: PointView) -> dict[str, object]:
 
 def _between(points: Iterable[PointView]) -> Iterable[Finding]:
     """Yield what several points together show."""
-    by_name = {str(point.document["point"]["name"]): point for point in points}
-    seen = (modes.mode(point.document, _rate(point)) for point in by_name.values())
-    for found, names in modes.warnings(one for one in seen if one is not None):
+    by_id = {point.id: point for point in points}
+    seen = [(key, modes.mode(point.document, _rate(point))) for key, point in by_id.items()]
+    known = [replace(one, name=key) for key, one in seen if one is not None]
+    for found, names in modes.warnings(known):
         yield Finding(
             found.severity, found.code, found.seen, found.why, found.advice,
-            [by_name[name] for name in names],
+            [by_id[name] for name in names],
         )  # fmt: skip
 
 

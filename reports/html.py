@@ -94,7 +94,7 @@ def page_html(sweep: SweepView, place: Path | None = None) -> str:
     from reports import island, page  # noqa: PLC0415 - heavy
 
     built = page.build(sweep, comparison=address(sweep.beside.page, place))
-    packed = island.pack(built.further)
+    packed = island.pack(built.further, built.names)
     return _render(
         "report.html.j2", page=built, island=packed.text, island_packed=packed.compressed
     )

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics import subject_words
 from harness.statistics import quantile
 from reports.effective import precision_text
 from reports.facts import command_of, start_facts
@@ -28,7 +29,7 @@ from reports.figures.stages import parts_of
 from reports.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reports.trials import PointView, Record
 
@@ -48,11 +49,16 @@ class Island:
     compressed: bool
 
 
-def pack(points: Sequence[PointView]) -> Island:
-    """Return the island of the given points, compressed when it would be large."""
+def pack(points: Sequence[PointView], names: Mapping[str, str]) -> Island:
+    """Return the island of the given points, compressed when it would be large.
+
+    Args:
+        points: those the script draws.
+        names: what each is called on the page, by its id.
+    """
     if not points:
         return Island("", compressed=False)
-    data = {point.anchor: _point(point) for point in points}
+    data = {point.anchor: _point(point, names[point.id]) for point in points}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if len(text) > PLAIN_UP_TO:
         packed = gzip.compress(text.encode(), compresslevel=6, mtime=0)
@@ -75,18 +81,20 @@ def _all_short(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
-def _point(point: PointView) -> dict[str, Any]:
+def _point(point: PointView, name: str) -> dict[str, Any]:
     return {
-        "name": plain(point.name),
+        "name": plain(name),
         "state": plain(point.state),
         "reason": plain(point.reason or ""),
         "grade": point.grade or "",
+        "first": subject_words(point.document, point.headline),
+        "whole": subject_words(point.document, "latency"),
         "effective": precision_text(point.document),
         "command": command_of(point),
         "file": plain(point.path or ""),
         "stages": [
             [
-                name,
+                subject_words(point.document, name),
                 point.items_of(name),
                 *(
                     [_short(r.estimate), _short(r.low), _short(r.high), r.reason or ""]

@@ -63,6 +63,7 @@ class Page:
     facts: Sequence[Fact]
     contents: Sequence[tuple[str, str]]
     labels: Mapping[str, str]
+    names: Mapping[str, str]
     warnings: Sequence[Finding]
     baseline: str
     """What is said of the baseline: what the comparison found, or that none was given."""
@@ -174,6 +175,7 @@ def _build(sweep: SweepView, comparison: str | None) -> Page:
         labels=sweep.labels,
         baseline=sweep.beside.text or beside.NONE,
         comparison=comparison,
+        names=sweep.names,
         limits=findings.grade_limits(sweep),
         roofline_missing=roofline.NOT_MEASURED,
         without_energy=findings.without_energy(sweep.measured),
@@ -232,9 +234,10 @@ def _figures(sweep: SweepView, points: Sequence[PointView]) -> list[Drawing]:
 
 def _detail(sweep: SweepView, point: PointView, recorder: Recorder) -> Detail:
     label = sweep.labels[point.id]
-    mean = point.record("latency", "mean")
+    mean = point.record(point.headline, "mean")
     known = mean is not None and mean.estimate is not None
-    text = f"mean {seconds_text(mean.estimate)}, grade {point.grade}" if mean and known else ""
+    what = f"mean {point.headline}" if point.serves else "mean"
+    text = f"{what} {seconds_text(mean.estimate)}, grade {point.grade}" if mean and known else ""
     return Detail(
         point=point,
         summary=text if point.state == "ok" and text else plain(point.state),

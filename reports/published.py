@@ -121,6 +121,7 @@ def _same_setting(point: PointView, quant: str, bs: int, table: Mapping[str, Any
     config = point.config
     return bool(
         (point.quant, point.batch) == (quant, bs)
+        and not point.scheduled
         and config.get("il") == table["il"]
         and bool(config.get("waveglow")) == table["waveglow"]
         and config.get("pipeline") == table["pipeline"]

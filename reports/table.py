@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from harness.metrics import CL
+from harness.metrics import CL, RESPONSE
+from harness.naming import text as text_of
 from reports.effective import precision_text
-from reports.labels import describe, flatten, varying
+from reports.labels import describe, varying
 from reports.numbers import Scale, time_scale
 from reports.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from reports.trials import PointView, Record, SweepView
 
@@ -103,7 +104,9 @@ def number_cell(record: Record | None, scale: Scale) -> Cell:
         return Cell(style=MISSING)
     if record.estimate is None:
         words, _, detail = (record.reason or "not available").partition(" (")
-        return Cell(text=words, note=f"({detail}" if detail else "", style=MISSING)
+        words, _, more = words.partition(": ")
+        note = " ".join(part for part in (more, f"({detail}" if detail else "") if part)
+        return Cell(text=words, note=note, style=MISSING)
     note = scale.bracketed(record.low, record.high)
     return Cell(scale.text(record.estimate), record.estimate, note, record.low, record.high)
 
@@ -144,8 +147,12 @@ class _Figure:
     scale: Scale
     items: bool = False
     """Name the items in the cell: they are not the same for every point."""
+    has: Callable[[PointView], bool] = lambda _: True
+    """Tells the points of which the column speaks."""
 
     def cell(self, point: PointView) -> Cell:
+        if point.summary and not self.has(point):
+            return Cell(style=MISSING)
         record = point.record(self.subject, self.statistic)
         cell = number_cell(record, self.scale)
         if not self.items or cell.value is None:
@@ -160,39 +167,55 @@ def latency_scale(sweep: SweepView, subject: str = "latency") -> Scale:
     return scaled(unit, _records(sweep.measured, subject, "mean"))
 
 
-def _latency_figures(sweep: SweepView) -> list[_Figure]:
-    scale = latency_scale(sweep)
-    figures = [
-        _Figure(
-            Column(
-                "mean_s",
-                "mean",
-                scale.unit,
-                "s",
-                "Latency",
-                help="mean of process means with its 95 % interval",
-            ),
-            "latency",
-            "mean",
-            scale,
-        )
-    ]
-    figures += [
-        _Figure(
-            Column(
-                f"p{p}_s",
-                f"p{p}",
-                scale.unit,
-                "s",
-                "Latency",
-                help=f"the {p} % quantile with its distribution-free 95 % interval",
-            ),
-            "latency",
-            f"p{p}",
-            scale,
-        )
-        for p in (50, 90, 99)
-    ]
+@dataclass(frozen=True)
+class _Kind:
+    """Points whose times mean the same, and what these times are called."""
+
+    before: str
+    """Of the keys of their columns."""
+    group: str
+    subject: str
+    has: Callable[[PointView], bool]
+    statistics: tuple[str, ...]
+    help: str = ""
+
+
+_CLOSED = _Kind(
+    "", "Latency", "latency", lambda point: not point.scheduled, ("mean", "p50", "p90", "p99")
+)
+_RESPONSE = _Kind(
+    "response_", "Response", RESPONSE, lambda point: point.serves, ("mean", "p50", "p90", "p99"),
+    "from when a request was due to its last result: ",
+)  # fmt: skip
+_SERVICE = _Kind(
+    "service_", "Service time", "latency", lambda point: point.scheduled, ("mean", "p50", "p99"),
+    "from when a request was sent to its last result: ",
+)  # fmt: skip
+
+
+def _kinds(sweep: SweepView, *kinds: _Kind) -> list[_Kind]:
+    """Return the kinds of which there are points; without any figures, what most sweeps have."""
+    return [one for one in kinds if any(map(one.has, sweep.measured))] or [_CLOSED]
+
+
+def _time_figures(sweep: SweepView) -> list[_Figure]:
+    """Return the times a request took: each column says which time it is."""
+    figures = []
+    for kind in _kinds(sweep, _CLOSED, _RESPONSE, _SERVICE):
+        scale = latency_scale(sweep)
+        if kind is _RESPONSE:
+            means = _records(filter(kind.has, sweep.measured), RESPONSE, "mean")
+            scale = scaled(time_scale(one.estimate for one in means), means)
+        for name in kind.statistics:
+            words = (
+                "mean of process means with its 95 % interval"
+                if name == "mean"
+                else f"the {name[1:]} % quantile with its distribution-free 95 % interval"
+            )
+            column = Column(
+                f"{kind.before}{name}_s", name, scale.unit, "s", kind.group, help=kind.help + words
+            )
+            figures.append(_Figure(column, kind.subject, name, scale, has=kind.has))
     return figures
 
 
@@ -205,39 +228,63 @@ CL_N = Column(
 """Of the columns with `cl` figures, which count other iterations than those with an interval."""
 
 
-def _compat_figures(sweep: SweepView) -> list[_Figure]:
+def _compat_makers(sweep: SweepView) -> Iterator[tuple[Column, _Maker]]:
+    """Yield the columns of the original's rule, of each kind of points, led by their n."""
     scale = latency_scale(sweep)
-    return [
-        _Figure(
-            Column(
-                f"cl{p}_s",
+    for kind in _kinds(sweep, _CLOSED, _SERVICE):
+        group = COMPAT if kind is _CLOSED else f"{COMPAT}, service time"
+        yield (
+            replace(CL_N, key=f"{kind.before}cl_n", group=group),
+            partial(_count_as_original, has=kind.has),
+        )
+        for p in (50, 99):
+            column = Column(
+                f"{kind.before}cl{p}_s",
                 f"cl{p}",
                 scale.unit,
                 "s",
-                COMPAT,
+                group,
                 help="the original's rule over all steady iterations; it has no interval",
-            ),
-            "latency",
-            f"cl{p}",
-            scale,
-        )
-        for p in (50, 99)
-    ]
+            )
+            yield column, _Figure(column, "latency", f"cl{p}", scale, has=kind.has).cell
+
+
+def _count_as_original(point: PointView, *, has: Callable[[PointView], bool]) -> Cell:
+    return _count(point.counted_as_original(), "n") if has(point) else Cell(style=MISSING)
+
+
+def _served_figures(sweep: SweepView) -> list[_Figure]:
+    """Return how much a server completed, and how much it did while it was serving."""
+    points = [point for point in sweep.measured if point.serves]
+    figures = []
+    for subject, statistic, label, unit, words in (
+        (RESPONSE, "requests_per_s", "completed", "requests/s", "requests completed per second"),
+        ("latency", "items_per_s", "while serving", "items/s", "valid items per service second"),
+    ):
+        if found := _records(points, subject, statistic):
+            before = "" if subject == RESPONSE else "service_"
+            column = Column(f"{before}{statistic}", label, unit, unit, "Throughput", help=words)
+            scale = scaled(Scale(unit), found)
+            figures.append(
+                _Figure(column, subject, statistic, scale, items=bool(before), has=_RESPONSE.has)
+            )
+    return figures
 
 
 def _rate_figures(sweep: SweepView) -> list[_Figure]:
     figures = []
     names = dict.fromkeys(name for point in sweep.measured for name in ("latency", *point.stages))
     for subject in names:
-        found = _records(sweep.measured, subject, "items_per_s")
+        whole = subject == "latency"
+        points = [point for point in sweep.measured if not (whole and point.serves)]
+        found = _records(points, subject, "items_per_s")
         if not found:
             continue
         items = dict.fromkeys(
-            point.items_of(subject) for point in sweep.measured if subject in point.subjects
+            point.items_of(subject) for point in points if subject in point.subjects
         )
         mixed = len(items) > 1
         unit = "items/s" if mixed else f"{next(iter(items), 'items')}/s"
-        whole = subject == "latency"
         figures.append(
             _Figure(
                 Column(
@@ -252,6 +299,7 @@ def _rate_figures(sweep: SweepView) -> list[_Figure]:
                 "items_per_s",
                 scaled(Scale(unit), found),
                 items=mixed,
+                has=(lambda point: not point.serves) if whole else (lambda _: True),
             )
         )
     return figures
@@ -276,11 +324,16 @@ def _real_time_figures(sweep: SweepView) -> list[_Figure]:
             help="seconds of compute per second of speech; lower is better",
         ),
     }
+    kinds = ((_CLOSED.has, "", ""), (_SERVICE.has, "service_", ", service time"))
     return [
-        _Figure(column, "latency", key, scaled(Scale(""), found))
+        _Figure(
+            replace(column, key=before + key, group=column.group + of),
+            "latency", key, scaled(Scale(""), found), has=has,
+        )
+        for has, before, of in kinds
         for key, column in columns.items()
-        if (found := _records(sweep.measured, "latency", key))
-    ]
+        if (found := _records(filter(has, sweep.measured), "latency", key))
+    ]  # fmt: skip
 
 
 def state_cell(point: PointView) -> Cell:
@@ -313,13 +366,15 @@ _ALWAYS = ("quant", "bs")
 
 
 def _choice_cell(point: PointView, key: str) -> Cell:
-    value = flatten(point.config).get(key)
+    value = point.choices.get(key)
     if value is None:
         return Cell(style=MISSING)
     if isinstance(value, int) and not isinstance(value, bool):
         return Cell(f"{value:,}", value)
-    text = plain(value if key in {"backend", "quant"} else describe(key, value))
-    return Cell(text, text)
+    if isinstance(value, float):
+        return Cell(text_of(value), value)
+    words = describe(key, value) if key in {"waveglow", "devices"} else text_of(value)
+    return Cell(plain(words), plain(words))
 
 
 def _choice_columns(sweep: SweepView) -> list[str]:
@@ -333,8 +388,10 @@ def common_choices(sweep: SweepView) -> tuple[str, ...]:
     if not sweep.points:
         return ()
     shown = set(_choice_columns(sweep))
-    flat = flatten(sweep.points[0].config)
+    flat = sweep.points[0].choices
     keys = [key for key in ("backend", "devices", "il", "waveglow", "model") if key in flat]
+    if flat.get("scenario", "single_stream") != "single_stream":
+        keys += [key for key in flat if key.partition(".")[0] == "scenario"]
     return tuple(plain(describe(key, flat[key])) for key in keys if key not in shown)
 
 
@@ -347,10 +404,11 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
             and the exports have it.
     """
     rates = _rate_figures(sweep)
-    whole, by_stage = rates[:1], rates[1:]
+    by_stage = [one for one in rates if one.column.group == STAGE_GROUP]
     figures = [
-        *_latency_figures(sweep),
-        *whole,
+        *_time_figures(sweep),
+        *(one for one in rates if one not in by_stage),
+        *_served_figures(sweep),
         *_real_time_figures(sweep),
     ]
     makers: list[tuple[Column, _Maker]] = [
@@ -359,8 +417,8 @@ def points_table(sweep: SweepView, *, compact: bool = False) -> Table:
         *_choice_makers(sweep),
         *_COUNTS,
         *((figure.column, figure.cell) for figure in figures),
-        (CL_N, lambda point: _count(point.counted_as_original(), "n")),
-        *((figure.column, figure.cell) for figure in (*_compat_figures(sweep), *by_stage)),
+        *_compat_makers(sweep),
+        *((figure.column, figure.cell) for figure in by_stage),
     ]
     if compact:
         makers = [
@@ -417,8 +475,13 @@ _COUNTS: tuple[tuple[Column, _Maker], ...] = (
     ),
 )
 _LEFT_OUT = frozenset(
-    {"effective", "processes", "p90_s", "cl_n", "cl50_s", "cl99_s", "rtf", "x_realtime"}
-)
+    {
+        "effective", "processes", "p90_s", "cl_n", "cl50_s", "cl99_s", "rtf", "x_realtime",
+        "response_p90_s", "service_p50_s", "service_cl_n", "service_cl50_s", "service_cl99_s",
+        "service_rtf", "service_x_realtime", "service_items_per_s",
+    }
+)  # fmt: skip
+"""Keys of columns that a page of very many points goes without."""
 
 
 def _choice_makers(sweep: SweepView) -> list[tuple[Column, _Maker]]:
@@ -448,11 +511,11 @@ def _effective_cell(point: PointView) -> Cell:
 _STAGE_STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
-def stage_columns(scale: Scale) -> tuple[Column, ...]:
-    """Return the columns of the stage tables; times share one unit."""
+def stage_columns(scale: Scale, times: str = "Latency") -> tuple[Column, ...]:
+    """Return the columns of the stage tables; times share one unit and one heading."""
     return (
         Column("grade", "grade", number=False),
-        *(Column(f"{key}_s", key, scale.unit, "s", "Latency") for key in _STAGE_STATISTICS),
+        *(Column(f"{key}_s", key, scale.unit, "s", times) for key in _STAGE_STATISTICS),
         CL_N,
         *(Column(f"cl{p}_s", f"cl{p}", scale.unit, "s", COMPAT) for p in CL),
         Column("items_per_s", "valid", "items/s", "items/s", "Throughput"),
@@ -486,6 +549,7 @@ class StageGroup:
 def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGroup]:
     """Return one table per stage, the whole first, for the given points of a sweep."""
     groups = []
+    heading = "Time" if any(point.scheduled for point in points) else "Latency"
     for subject in dict.fromkeys(name for point in points for name in point.subjects):
         having = [point for point in points if subject in point.subjects]
         times = latency_scale(sweep, subject)
@@ -493,10 +557,12 @@ def stage_tables(sweep: SweepView, points: Sequence[PointView]) -> list[StageGro
         rows = tuple(stage_row(point, subject, times, rates) for point in having)
         items = " or ".join(dict.fromkeys(point.items_of(subject) for point in having))
         groups.append(
-            StageGroup(subject, subject_title(subject), items, Table(stage_columns(times), rows))
+            StageGroup(
+                subject, _title(subject, having), items, Table(stage_columns(times, heading), rows)
+            )
         )
-    order = {"latency": 0, "tacotron2": 1}
-    return sorted(groups, key=lambda group: order.get(group.subject, 2))
+    order = {RESPONSE: 0, "latency": 1, "tacotron2": 2}
+    return sorted(groups, key=lambda group: order.get(group.subject, 3))
 
 
 STARTS = {"compile": "compile", "load": "load", "first": "first pass"}
@@ -535,7 +601,7 @@ _REQUESTS = (
     ("response", "p90", "p90", "Response"),
     ("response", "p99", "p99", "Response"),
     ("queueing", "mean", "mean", "Waiting"),
-    ("latency", "mean", "mean", "Service"),
+    ("latency", "mean", "mean", "Service time"),
 )
 
 
@@ -572,7 +638,15 @@ def _cached_cell(point: PointView) -> Cell:
     return Cell(f"{sum(known)} of {len(known)}") if known else Cell(style=MISSING)
 
 
-def subject_title(subject: str) -> str:
+def _title(subject: str, points: Sequence[PointView]) -> str:
     """Return what a subject is called on the page."""
-    known = {"latency": "Whole pipeline", "tacotron2": "Tacotron 2, without the vocoder"}
+    if subject == "latency" and any(point.scheduled for point in points):
+        every = all(point.scheduled for point in points)
+        which = "service time" if every else "latency, or service time of scheduled requests"
+        return f"Whole pipeline, {which}"
+    known = {
+        RESPONSE: "Response, from due to done",
+        "latency": "Whole pipeline",
+        "tacotron2": "Tacotron 2, without the vocoder",
+    }
     return known.get(subject, subject.capitalize())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness import accuracy
+from harness import accuracy, metrics, naming
 from harness.metrics import CL
 from harness.units import possible
 from reports.beside import NO_BASELINE, Beside
@@ -27,8 +27,6 @@ STATES = ("ok", "skipped", "failed", "timeout", "interrupted")
 UNPLANNED = "not measured"
 _GRADES = "ABCDF"
 _GRADE_OF = {letter: letter for letter in _GRADES}
-HEADLINE = "latency.mean"
-"""The figure whose grade is a point's."""
 
 
 class Record(NamedTuple):
@@ -82,22 +80,27 @@ def _record(raw: Mapping[str, Any], grade: Mapping[str, Any] | None) -> Record:
 def lean(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document with what pages show alone.
 
-    Of the columns latency, as an array; of the summary its records; of the grades the headline's.
+    Of the columns latency, and response where there is one, as arrays; of the summary its records;
+    of the grades that of what is told first.
     """
     import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
 
     def reduced(process: Mapping[str, Any]) -> dict[str, Any]:
         rest = {key: one for key, one in process.items() if key not in {"glue", "work"}}
-        latency = (process.get("columns") or {}).get("latency_ns", ())
-        return {**rest, "columns": {"latency_ns": np.asarray(latency, dtype=np.int64)}}
+        columns = process.get("columns") or {}
+        kept = {"latency_ns": np.asarray(columns.get("latency_ns", ()), dtype=np.int64)}
+        if "scheduled_ns" in columns:
+            waited = (np.asarray(columns[key], np.int64) for key in ("start_ns", "scheduled_ns"))
+            kept["response_ns"] = np.subtract(*waited) + kept["latency_ns"]
+        return {**rest, "columns": kept}
 
-    grades = document.get("grade") or {}
+    grades, first = document.get("grade") or {}, f"{metrics.headline(document)}.mean"
     summary = document.get("summary") or {}
     return {
         **document,
         "processes": [reduced(one) for one in document.get("processes") or ()],
         "summary": {key: _record(raw, grades.get(key)) for key, raw in summary.items()},
-        "grade": {HEADLINE: grades[HEADLINE]} if HEADLINE in grades else {},
+        "grade": {first: grades[first]} if first in grades else {},
     }
 
 
@@ -133,6 +136,11 @@ class PointView:
         found: Mapping[str, Any] = self.document["point"].get("config") or {}
         return found
 
+    @cached_property
+    def choices(self) -> Mapping[str, Any]:
+        """The same by the keys as they are typed, and what the command said besides."""
+        return naming.choices(self.document["point"])
+
     @property
     def state(self) -> str:
         """One of `STATES`, or `UNPLANNED`."""
@@ -152,7 +160,17 @@ class PointView:
     @property
     def scheduled(self) -> bool:
         """Whether requests came by a schedule, so that they may have waited."""
-        return self.record("response", "mean") is not None
+        return metrics.is_scheduled(self.document)
+
+    @property
+    def headline(self) -> str:
+        """The subject that tells first how long a request took: the response of a server."""
+        return metrics.headline(self.document)
+
+    @property
+    def serves(self) -> bool:
+        """Whether a server's requests came by a schedule, so that its response is told first."""
+        return self.headline == metrics.RESPONSE
 
     @property
     def backend(self) -> str:
@@ -183,9 +201,10 @@ class PointView:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """The whole, Tacotron 2 alone where a vocoder follows, then every stage."""
+        """The response of a server, the whole, Tacotron 2 where a vocoder follows, the stages."""
+        first = (metrics.RESPONSE,) if self.serves else ()
         part = ("tacotron2",) if "waveglow" in self.stages else ()
-        return ("latency", *part, *self.stages) if self.summary else ()
+        return (*first, "latency", *part, *self.stages) if self.summary else ()
 
     def counted_as_original(self, subject: str = "latency") -> Record | None:
         """Return a record of the original's rule: its n is that of all `cl` figures.
@@ -219,15 +238,15 @@ class PointView:
 
     @property
     def grade(self) -> str | None:
-        """The grade of mean latency, the point's headline figure."""
-        found = (self.document.get("grade") or {}).get(HEADLINE) or {}
+        """The grade of the mean of what is told first: latency, or the response of a server."""
+        found = (self.document.get("grade") or {}).get(f"{self.headline}.mean") or {}
         letter = found.get("letter")
         return letter if letter in tuple(_GRADES) else None
 
     @property
     def grade_reasons(self) -> Sequence[Mapping[str, Any]]:
         """Why the grade is not better, each with a code and advice."""
-        found = (self.document.get("grade") or {}).get(HEADLINE) or {}
+        found = (self.document.get("grade") or {}).get(f"{self.headline}.mean") or {}
         reasons: Sequence[Mapping[str, Any]] = found.get("reasons") or ()
         return reasons
 
@@ -242,6 +261,8 @@ class PointView:
 
     def items_of(self, subject: str) -> str:
         """Return the name of what a subject produces, such as `mel frames`."""
+        if subject == metrics.RESPONSE:
+            return "requests"
         produced = {s["name"]: s.get("produces") for s in self.document.get("stages") or ()}
         stage = subject
         if subject == "tacotron2":
@@ -300,6 +321,13 @@ class SweepView:
         from reports.labels import short_labels  # noqa: PLC0415 - labels reads views
 
         return short_labels(self.points)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Full names of the points by id: what the files call them, told apart where alike."""
+        from reports.labels import full_names  # noqa: PLC0415 - as above
+
+        return full_names(self.points)
 
 
 def sha256_of(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness import results
+from harness import results, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,5 +123,5 @@ def write_sweep(folder: Path, trials: Sequence[Mapping[str, Any]]) -> Path:
         place = folder / "points" / f"{trial['point']['name']}-{trial['point']['id']}"
         place.mkdir(parents=True, exist_ok=True)
         results.write_trial(place, trial)
-    results.write_summary(folder, trials)
+    summary.write_summary(folder, summary.summary_parts(trials))
     return folder

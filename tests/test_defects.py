@@ -8,6 +8,7 @@ import pytest
 
 from harness import commands, compat, results
 from harness.errors import ExitStatus
+from harness.summary import rows as rows_of
 from tests.harness.test_cli import FAKE, documents, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
@@ -32,7 +33,7 @@ def test_float16_under_the_name_of_float32() -> None:
     settings = {**document["settings"], "effective": ran}
     again = trial(quant="force_float32", settings=settings)
     assert "precision-differs" in codes(again)
-    (row, *_) = results.rows(again)
+    (row, *_) = rows_of(again)
     assert row["quant"] == "force_float32"
     assert row["effective"].startswith("float16 compute")
 
@@ -82,7 +83,7 @@ def test_a_comparison_that_never_fails(tmp_path: Path) -> None:
 
 
 def test_frames_called_queries() -> None:
-    (row, *_) = results.rows(trial(bs=4))
+    (row, *_) = rows_of(trial(bs=4))
     assert row["items"] == "mel frames"
     document = make_trial([make_process([100 * MS] * 20, index=i, bs=4) for i in (1, 2)], bs=4)
     summary = document["summary"]

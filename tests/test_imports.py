@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "files", "uses", "units", "precision", "rules", "signature", "streams"},
+    {"errors", "files", "naming", "uses", "units", "precision", "rules", "signature", "streams"},
     {"models", "statistics", "series", "config", "folder", "load", "peaks"},
     {"bounds", "devices", "energy"},
     {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},
@@ -19,7 +19,8 @@ LAYERS = (
     {"fitness"},
     {"advice"},
     {"modes"},
-    {"results"},
+    {"results", "remarks", "pairing"},
+    {"summary"},
     {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
     {"point"},
     {"worker", "store", "export", "fetch"},

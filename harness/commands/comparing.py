@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import accuracy, baselines, compat, fitness, results
+from harness import accuracy, baselines, compat, fitness, naming, results
 from harness import compare as comparing
 from harness.commands import options
 from harness.console import Console
@@ -137,12 +137,16 @@ def _compat(base: Path, new: Path) -> ExitStatus:
 def _rates(path: Path) -> dict[str, dict[str, float | None]]:
     """Return the original's items per second by log name and device."""
     if path.is_dir():
+        trials = _trials(path)
+        names = naming.log_names(
+            [compat.log_name(one) for one in trials], [one["point"] for one in trials]
+        )
         return {
-            compat.log_name(trial): {
+            name: {
                 device: block["fields"].get(compat.ITEMS_PER_SECOND)
                 for device, block in trial["compat"].items()
             }
-            for trial in _trials(path)
+            for name, trial in zip(names, trials, strict=True)
         }
     blocks = compat.read_log(path)
     # Two logs are compared whatever they are called.

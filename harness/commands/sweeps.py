@@ -68,9 +68,7 @@ def history(arguments: Sequence[str]) -> ExitStatus:
             raise UsageError(f"history {place}: there is no such folder")
     import reports.trends as shown  # noqa: PLC0415 - heavy
 
-    found = over_time.trends(
-        places, metric=keys.get("metric", "latency.mean"), point=keys.get("point", "")
-    )
+    found = over_time.trends(places, metric=keys.get("metric", ""), point=keys.get("point", ""))
     if not found:
         raise UsageError("history: no measured point matches; leave point= out to see all")
     sys.stdout.write(shown.FORMATS[keys["format"]](found))

@@ -17,7 +17,7 @@ from reports.figures.canvas import (
     figure,
     to_svg,
 )
-from reports.labels import describe, family, flatten, shorten, varying
+from reports.labels import family, shorten, without
 from reports.numbers import Scale, time_scale
 from reports.text import plain
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KEY = "fig-load"
 TITLE = "Response against the rate of requests"
-SCENARIO = ("scenario", "scenario.kind", "scenario.rate", "scenario.load")
+SCENARIO = ("scenario", "scenario.rate", "scenario.load", "scenario.seconds")
 """Choices in which the points of one curve may differ."""
 STATISTICS = ("p50", "p90", "p99")
 MOST_PANELS = 4
@@ -77,7 +77,7 @@ def panels(sweep: SweepView) -> list[Panel]:
     grouped: dict[tuple[tuple[str, str], ...], list[PointView]] = {}
     for point in sweep.measured:
         grouped.setdefault(family(point, *SCENARIO), []).append(point)
-    keys = [key for key in varying(sweep.measured) if key not in SCENARIO]
+    labels = without(sweep.measured, SCENARIO)
     found = []
     for members in grouped.values():
         loads = [
@@ -86,8 +86,7 @@ def panels(sweep: SweepView) -> list[Panel]:
             if (rate := offered(point)) and point.record("response", "mean")
         ]
         if len({load.rate for load in loads}) > 1:
-            flat = flatten(members[0].config)
-            label = " · ".join(describe(key, flat[key]) for key in keys if key in flat)
+            label = labels[members[0].id]
             found.append(
                 Panel(
                     shorten(plain(label or members[0].backend), 40),

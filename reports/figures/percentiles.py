@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.metrics import CL, PERCENTILES
+from harness.metrics import CL, PERCENTILES, subject_words
 from reports.figures.canvas import (
     GRID,
     INK,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reports.trials import PointView, SweepView
 
 KEY = "fig-percentiles"
-TITLE = "How slow the slow iterations are: latency by percentile"
+TITLE = "How slow the slow iterations are: {} by percentile"
 TOO_SMALL = "n too small"
 """How the reason of a percentile begins that more samples would make displayable."""
 PER_PANEL = 6
@@ -58,7 +58,8 @@ class Curve:
     @property
     def marks(self) -> list[tuple[float, float]]:
         """The original's figures: share of the iterations below, p rising, and seconds."""
-        records = [(p / 100, self.point.record("latency", f"cl{p}")) for p in CL[:-1]]
+        first = self.point.headline
+        records = [(p / 100, self.point.record(first, f"cl{p}")) for p in CL[:-1]]
         return [(p, r.estimate) for p, r in records if r is not None and r.estimate is not None]
 
     @property
@@ -69,8 +70,8 @@ class Curve:
 
 
 def steady(point: PointView) -> list[NDArray[np.float64]]:
-    """Return the steady latencies of each process, in seconds."""
-    found = [latencies(process)[warm_up(process) :] for process in point.processes]
+    """Return the steady times of each process, in seconds: of a server the response."""
+    found = [latencies(process, point.headline)[warm_up(process) :] for process in point.processes]
     return [one for one in found if len(one)]
 
 
@@ -79,7 +80,7 @@ def withheld(point: PointView) -> str | None:
 
     Too few samples are no such reason: a lower percentile may be shown.
     """
-    records = [point.record("latency", f"p{p}") for p in PERCENTILES]
+    records = [point.record(point.headline, f"p{p}") for p in PERCENTILES]
     reasons = [one.reason or "" for one in records if one is not None and one.estimate is None]
     if not reasons or len(reasons) < len(records) or reasons[0].startswith(TOO_SMALL):
         return None
@@ -120,7 +121,7 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     if not found:
         why = next(filter(None, map(withheld, points)), None)
         why = plain(why) if why else "n too small for any percentile with a 95 % interval"
-        return Drawing(KEY, TITLE, "", missing=f"not shown: {why}")
+        return Drawing(KEY, TITLE.format(_times(points)), "", missing=f"not shown: {why}")
     found.sort(key=lambda curve: curve.values[0][1])
     shown = found[: PER_PANEL * MOST_PANELS]
     panels = [shown[at : at + PER_PANEL] for at in range(0, len(shown), PER_PANEL)]
@@ -132,11 +133,12 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
         _panel(axes, panel, scale)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
-    svg = to_svg(drawn, key=KEY, title=TITLE, desc=_description(shown, scale))
+    title = TITLE.format(_times([curve.point for curve in shown]))
+    svg = to_svg(drawn, key=KEY, title=title, desc=_description(shown, scale))
     left_out = len(found) - len(shown)
     return Drawing(
         KEY,
-        TITLE,
+        title,
         "Lines: type 8 quantiles of all steady iterations; bands: their distribution-free 95 % "
         "intervals. A line ends where the data no longer support a percentile. Hollow markers: "
         "cl50 to cl99 of the original’s rule (compat), which has an n of its own. Each name "
@@ -146,6 +148,12 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
         svg=svg,
         data=_data(shown, scale),
     )
+
+
+def _times(points: Sequence[PointView]) -> str:
+    """Return which times are drawn: latency, the response of servers, service time of offline."""
+    names = dict.fromkeys(subject_words(point.document, point.headline) for point in points)
+    return " or ".join(sorted(names)) or "latency"
 
 
 def _panel(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
@@ -167,7 +175,7 @@ def _panel(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
     axes.minorticks_off()
     axes.set_xlim(1 / (1 - _START), right * 1.12)
     axes.set_xlabel("percentile (log scale of 1 / (1 − p))")
-    axes.set_ylabel(f"latency, {scale.unit}")
+    axes.set_ylabel(f"{_times([curve.point for curve in curves])}, {scale.unit}")
     thousands(axes.yaxis)
     _name_ends(axes, curves, scale)
 
@@ -221,7 +229,7 @@ def _description(curves: Sequence[Curve], scale: Scale) -> str:
     for curve in curves:
         parts = []
         for p in (50, 90, 99):
-            record = curve.point.record("latency", f"p{p}")
+            record = curve.point.record(curve.point.headline, f"p{p}")
             if record is not None and record.estimate is not None:
                 parts.append(f"p{p} {scale.text(record.estimate)} {scale.unit}")
         sentences.append(f"{curve.label}: {', '.join(parts) or 'no displayable percentile'}.")
@@ -233,14 +241,14 @@ def _data(curves: Sequence[Curve], scale: Scale) -> Data:
     for curve in curves:
         cells = [curve.label]
         for p in (50, 90, 95, 99):
-            record = curve.point.record("latency", f"p{p}")
+            record = curve.point.record(curve.point.headline, f"p{p}")
             if record is None or record.estimate is None:
                 cells.append((record.reason if record else None) or "—")
             else:
                 span = scale.interval(record.low, record.high)
                 cells.append(f"{scale.text(record.estimate)} ({span})")
-        mean = curve.point.record("latency", "mean")
-        original = curve.point.counted_as_original()
+        mean = curve.point.record(curve.point.headline, "mean")
+        original = curve.point.counted_as_original(curve.point.headline)
         cells += [f"{mean.n:,}" if mean else "—", f"{original.n:,}" if original else "—"]
         cells.append(str(mean.processes) if mean else "—")
         rows.append(tuple(cells))

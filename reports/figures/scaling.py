@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.figures.canvas import INK, MUTED, Data, Drawing, figure, to_svg
 from reports.figures.looks import Look, family_looks, spread
-from reports.labels import describe, family, flatten, shorten, varying
+from reports.labels import family, shorten, without
 from reports.numbers import Scale
 from reports.text import plain
 
@@ -102,7 +102,7 @@ def curves(sweep: SweepView, axis: Axis = BATCH) -> list[Curve]:
     grouped: dict[tuple[tuple[str, str], ...], list[PointView]] = {}
     for point in points:
         grouped.setdefault(family(point, axis.key), []).append(point)
-    keys = [key for key in varying(points) if key != axis.key]
+    labels = without(points, [axis.key])
     found = []
     for key, members in grouped.items():
         rates = {}
@@ -111,8 +111,7 @@ def curves(sweep: SweepView, axis: Axis = BATCH) -> list[Curve]:
             if record is not None and record.estimate and axis.of(point):
                 rates[axis.of(point)] = record
         if len(rates) > 1:
-            flat = flatten(members[0].config)
-            label = " · ".join(describe(k, flat[k]) for k in keys if k in flat)
+            label = labels[members[0].id]
             found.append(
                 Curve(
                     axis,
@@ -151,11 +150,20 @@ def draw(sweep: SweepView, axis: Axis = BATCH) -> Drawing:
     return Drawing(
         axis.figure,
         axis.title,
-        "Valid items of the last stage per second of latency with 95 % intervals, both axes "
-        f"logarithmic. Dashed: the ideal, {axis.ideal}."
+        f"Valid items of the last stage per second of {_times(sweep)} with 95 % intervals, both "
+        f"axes logarithmic. Dashed: the ideal, {axis.ideal}."
         + (f" {left_out} further curves are not drawn." if left_out else ""),
         svg=svg,
         data=_data(shown, items),
+    )
+
+
+def _times(sweep: SweepView) -> str:
+    """Return what the seconds are of: a server's are those in which it was serving."""
+    return (
+        "latency, of a server of service time,"
+        if any(p.serves for p in sweep.measured)
+        else "latency"
     )
 
 

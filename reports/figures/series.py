@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics import subject_words
 from reports.figures.canvas import (
     INK,
     MUTED,
@@ -65,11 +66,16 @@ _OTHER = Mark("h", INK, 8, "hexagons")
 NS = 1e-9
 
 
-def latencies(process: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return the latency of each iteration of a process, warm-up included, in seconds."""
+def latencies(process: Mapping[str, Any], subject: str = "latency") -> NDArray[np.float64]:
+    """Return the time of each iteration of a process, warm-up included, in seconds.
+
+    Args:
+        process: of a view that was read lean.
+        subject: latency, or response where requests came by a schedule.
+    """
     import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
 
-    return np.asarray(process["columns"]["latency_ns"], dtype=np.float64) * NS
+    return np.asarray(process["columns"][f"{subject}_ns"], dtype=np.float64) * NS
 
 
 def warm_up(process: Mapping[str, Any]) -> int:
@@ -97,7 +103,9 @@ def buckets(
 def draw(point: PointView, label: str) -> Drawing:
     """Return one point's series: its processes side by side on a common axis."""
     key = f"fig-series-{point.id}"
-    title = f"Every iteration in order: {plain(label)}"
+    words = subject_words(point.document, "latency")
+    said = f", {words}" if point.scheduled else ""
+    title = f"Every iteration in order{said}: {plain(label)}"
     processes = point.processes
     if not processes:
         return Drawing(key, title, "", missing="not shown: no iteration was finished")
@@ -110,7 +118,7 @@ def draw(point: PointView, label: str) -> Drawing:
     above = _limits(axes, every, cuts)
     starts = _processes(axes, processes, every, cuts, bucketed=bucketed)
     said = _labels(axes, processes, every, starts)
-    axes.set_ylabel(f"latency, {scale.unit}")
+    axes.set_ylabel(f"{words}, {scale.unit}")
     axes.set_xlabel("iteration, the processes side by side")
     axes.grid(visible=False, axis="x")
     thousands(axes.yaxis)

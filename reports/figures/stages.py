@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.metrics import subject_words
 from reports.figures.canvas import (
     INK,
     MUTED,
@@ -44,7 +45,8 @@ def parts_of(point: PointView) -> list[tuple[str, float]]:
 def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     """Return the stacked bars of the given points, absolute and as shares of 100 %."""
     shown = [point for point in points if parts_of(point)][:MOST_BARS]
-    title = "Where the time goes: mean latency by stage"
+    whole = " or ".join(sorted({subject_words(point.document, "latency") for point in shown}))
+    title = f"Where the time goes: mean {whole or 'latency'} by stage"
     if not shown:
         return Drawing(KEY, title, "", missing="not shown: no point has figures by stage")
     labels = [plain(sweep.labels[point.id]) for point in shown]
@@ -55,8 +57,8 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
     _bars(left, shown, names, scale.factor, share=False)
     _bars(right, shown, names, 1.0, share=True)
     _whiskers(left, shown, scale.factor)
-    left.set_xlabel(f"mean latency, {scale.unit}")
-    right.set_xlabel("share of the mean latency, %")
+    left.set_xlabel(f"mean {whole}, {scale.unit}")
+    right.set_xlabel(f"share of the mean {whole}, %")
     right.set_xlim(0, 100)
     thousands(left.xaxis)
     left.set_yticks(range(len(shown)), [shorten(label, 34) for label in labels])

@@ -186,7 +186,7 @@
     section.append(make("p", { class: "muted" }, facts.filter(Boolean).join(" · ")));
     const counts = Object.entries(point.labels).map(([name, count]) => count + " " + name).join(", ");
     if (point.series.length) section.append(frame(seriesPlot(point.series), "Least to largest and mean of each bucket of iterations; shaded: warm-up, kept but not counted; rings: severe outliers. The axis does not start at zero." + (counts && " Labelled, never removed: " + counts + ".")));
-    if (point.quantiles.length) section.append(frame(quantilePlot(point.quantiles), "Quantiles of the steady iterations; see the table for those with an interval. The axis does not start at zero."));
+    if (point.quantiles.length) section.append(frame(quantilePlot(point.quantiles), "Quantiles of the steady iterations, " + point.first + "; see the table for those with an interval. The axis does not start at zero."));
     if (point.stages.length) {
       section.append(grid("Figures of the whole and of every stage, 95 % intervals in brackets; cl: compat",
         ["stage", "n", "mean", "p50", "p90", "p99", "n of cl", "cl50", "cl90", "cl95", "cl99", "cl100", "valid items/s", "items"],
@@ -195,7 +195,7 @@
           const texts = figures.map((figure, place) => show(figure, place === 9 ? number : time));
           return [name === "latency" ? "whole" : name, n, ...texts.slice(0, 4), ofCl, ...texts.slice(4), items];
         })));
-      section.append(grid("Where the mean latency goes", ["part", "mean"], point.parts.map(([name, value]) => [name, time(value)])));
+      section.append(grid("Where the mean " + point.whole + " goes", ["part", "mean"], point.parts.map(([name, value]) => [name, time(value)])));
     }
     if (point.start.length) section.append(make("p", { class: "muted" }, "Before the steady state: " + point.start.map(([key, value]) => key + " " + value).join("; ")));
     section.append(make("p", { class: "muted" }, "Measure it again:"));

@@ -9,6 +9,7 @@ import pytest
 
 from harness import baselines, commands, compare, results
 from harness.errors import ExitStatus, UsageError
+from harness.pairing import Pair
 from tests.harness.test_cli import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
@@ -39,9 +40,9 @@ def side_by_side(level: float, control: float = 1.0, *, wobble: float = 0.2) -> 
         return make_trial(processes, campaign={"id": "c", "side": name})
 
     base = side("baseline", 1.0)
-    pair = compare.Pair(base, side("candidate", level), chosen=True)
+    pair = Pair(base, side("candidate", level), chosen=True)
     return compare.compare_pairs(
-        [pair], controls=[compare.Pair(base, side("control", control), chosen=True)]
+        [pair], controls=[Pair(base, side("control", control), chosen=True)]
     )
 
 

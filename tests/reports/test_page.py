@@ -174,7 +174,7 @@ def test_requests_by_a_schedule_show_what_they_waited_for(tmp_path: Path) -> Non
 
 def test_offline_latencies_have_no_percentile_anywhere(tmp_path: Path) -> None:
     page = rendered(write_sweep(tmp_path, [scheduled("offline")]))
-    assert "latency by percentile: not shown: offline" in page
+    assert "service time by percentile: not shown: offline" in page
     assert 'id="fig-percentiles' not in page
 
 
