@@ -23,7 +23,7 @@ from tests.reports import sweeps
 if TYPE_CHECKING:
     import subprocess
 
-STALLS = ["backend.stall_every=40", "backend.stall_ns=2000000000"]
+STALLS = ["backend.stall_every=60", "backend.stall_ns=1000000000"]
 """A service of 80 ms that stalls now and then, so that requests wait."""
 
 
@@ -33,7 +33,7 @@ def served(
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Measure one server point once."""
     cwd = tmp_path_factory.mktemp("served")
-    done = harness(*FAKE, *STALLS, "scenario=server", "scenario.rate=4", cwd=cwd)
+    done = harness(*FAKE, *STALLS, "scenario=server", "scenario.rate=8", cwd=cwd)
     assert done.returncode == 0, done.stderr
     (folder,) = (cwd / "outputs").iterdir()
     return done, folder
