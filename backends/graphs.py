@@ -40,7 +40,7 @@ class Graph:
         self, proto: Any, outer: Optional[Graph] = None, host: Any = None, opset: int = OPSET
     ) -> None:
         self.proto = proto
-        self.opset = opset if outer is None else outer.opset
+        self.opset: int = opset if outer is None else outer.opset
         self.outer = outer
         self.host = host
         self.nodes: List[Any] = list(proto.node)

@@ -436,8 +436,9 @@ def test_a_domain_that_is_imported_already_is_not_imported_twice() -> None:
 
 @pytest.mark.parametrize("written", ["value", "value_ints"])
 def test_axes_are_read_however_a_constant_holds_them(written: str) -> None:
-    kept = {"value": numpy_helper.from_array(np.array([0, 2]))} if written == "value" else {}
-    node = helper.make_node("Constant", [], ["axes"], **(kept or {"value_ints": [0, 2]}))
+    values = {"value": numpy_helper.from_array(np.array([0, 2])), "value_ints": [0, 2]}
+    node = helper.make_node("Constant", [], ["axes"])
+    node.attribute.append(helper.make_attribute(written, values[written]))
     squeeze = helper.make_node("Squeeze", ["x", "axes"], ["y"])
     graph = graphs.Graph(helper.make_graph([node, squeeze], "g", [], []), opset=13)
     assert fusion._axes(graph, squeeze) == [0, 2]
