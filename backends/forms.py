@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import errno
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 from backends import cache, fusion, graphs
 from backends.base import BackendError, Option, UnsupportedError
@@ -23,6 +35,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 NOTE = ".rewritten"
 """Suffix of the record of a form."""
 
+Loaded = TypeVar("Loaded")
 Rewriting = Callable[[Any], Dict[str, int]]
 
 
@@ -45,6 +58,45 @@ class Form(NamedTuple):
     rewritten: Dict[str, int]
     """What was rewritten, and how often."""
     spent_ns: int
+    refused: Optional[str] = None
+    """Why the runtime's own form does not run, where this is the file as it is in its place."""
+
+
+def contract(stage: StagePlan, refused: Optional[str] = None) -> Form:
+    """Return the form that is a stage's model file as it is."""
+    return Form(stage.model["path"], {}, 0, refused)
+
+
+def opened(
+    stage: StagePlan, making: Callable[[], Form], load: Callable[[str], Loaded]
+) -> Tuple[Form, Loaded]:
+    """Return a stage's own form and what the runtime makes of it.
+
+    Where it cannot be written, or the runtime refuses it, the model file as it is takes its place;
+    that is told on standard error, which a point's log keeps, and in the form returned.
+
+    Args:
+        stage: whose form it is.
+        making: writes it, or finds it.
+        load: from a path to what the runtime makes of the file.
+
+    Raises:
+        UnsupportedError: the form needs something that is not here.
+        BackendError: the runtime refuses the model file too.
+    """
+    begin = time.perf_counter_ns()
+    try:
+        form = making()
+        return form, load(form.path)
+    except UnsupportedError:
+        raise
+    except BackendError as error:
+        refused = str(error).replace(f"{stage.name}: ", "", 1)
+    said = f"{stage.name}: its compiled form is refused, the model file as it is takes its place: "
+    sys.stderr.write(f"{said}{refused}\n")
+    sys.stderr.flush()
+    loaded = load(stage.model["path"])
+    return Form(stage.model["path"], {}, time.perf_counter_ns() - begin, refused), loaded
 
 
 def written_by() -> str:

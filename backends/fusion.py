@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Tuple
 
-from backends.graphs import Graph, attribute, bodies, given, make
+from backends.graphs import Graph, attribute, bodies, given, make, of_model
 
 Counts = Dict[str, int]
 
@@ -46,9 +46,10 @@ def _lstm_step(graph: Graph, node: Any, plain: List[Any]) -> int:
 
     extras = given(node, 4) or given(node, 7)  # lengths, peepholes
     special = {one.name for one in node.attribute} - {"hidden_size", "direction", "layout"}
+    turned = attribute(node, "layout", 0)  # rows before positions
     w, r, b = (graph.array(given(node, place)) for place in (1, 2, 3))
     every, *last = [*node.output, "", "", ""][:3]
-    if extras or special or every or b is None or w is None or r is None or len(w) != 1:
+    if extras or special or turned or every or b is None or w is None or r is None or len(w) != 1:
         return 0
     squeezes = [one for one in (graph.reader(name, "Squeeze") for name in last) if one]
     if [_axes(graph, one) for one in squeezes] != [[0], [0]]:
@@ -69,10 +70,10 @@ def _lstm_step(graph: Graph, node: Any, plain: List[Any]) -> int:
                 [n["xh"], graph.weight("gates", weights), graph.weight("gates_bias", bias)],
                 n["z"],
             ),
-            make("Split", [n["z"]], [n["iof"], n["g"]], axis=1, split=[3 * size, size]),
+            graph.split(n["z"], [n["iof"], n["g"]], [3 * size, size], axis=1),
             make("Sigmoid", [n["iof"]], n["s"]),
             make("Tanh", [n["g"]], n["t"]),
-            make("Split", [n["s"]], [n["i"], n["o"], n["f"]], axis=1, split=[size] * 3),
+            graph.split(n["s"], [n["i"], n["o"], n["f"]], [size] * 3, axis=1),
             make("Mul", [n["f"], c], n["fc"]),
             make("Mul", [n["i"], n["t"]], n["ig"]),
             make("Add", [n["fc"], n["ig"]], cell),
@@ -123,10 +124,9 @@ def shared_dense(graph: Graph) -> int:
                         [first.input[0], graph.weight("dense", weight), graph.weight("bias", bias)],
                         both,
                     ),
-                    make("Split", [both], [first.output[0], second.output[0]], axis=1,
-                          split=widths),
+                    graph.split(both, [first.output[0], second.output[0]], widths, axis=1),
                 ],
-            )  # fmt: skip
+            )
             done += 1
             break
     return done
@@ -209,12 +209,12 @@ def _location(graph: Graph, tanh: Any) -> int:
     new = [
         *([] if invariant else [turn]),
         folded_conv,
-        make("Unsqueeze", [query.input[0]], n["q"], axes=[2]),
+        graph.unsqueeze(query.input[0], n["q"], [2]),
         make("Add", [n["memory"], n["q"]], n["qm"]),
         make("Add", [n["loc"], n["qm"]], n["all"]),
         make("Tanh", [n["all"]], n["tanh"]),
         make("MatMul", [graph.weight("v", v.T), n["tanh"]], n["e"]),
-        make("Squeeze", [n["e"]], squeeze.output[0], axes=[1]),
+        graph.squeeze(n["e"], squeeze.output[0], [1]),
     ]
     graph.replace([*chain, *nodes, tanh, dense, squeeze], new)
     if invariant:
@@ -295,9 +295,9 @@ def fused(model: Any) -> Counts:
     """Rewrite a model in place; return how often each rewriting was done.
 
     Args:
-        model: an onnx.ModelProto of opset 10 to 12.
+        model: an onnx.ModelProto of opset 10 or later; what is new is written in its operators.
     """
-    graph = Graph(model.graph)
+    graph = of_model(model)
     counts = {"collections nothing reads": unread_scans(graph)}
     inner = [Graph(body, graph, node) for node, body in bodies(graph)]
     for one in [*inner, graph]:

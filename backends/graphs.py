@@ -13,6 +13,15 @@ WEIGHTS = ".weights"
 """Suffix of the file a rewritten model keeps its weights in."""
 OPSET, IR_VERSION = 11, 6
 """Of models made here: what any runtime reads."""
+SIZES_AS_INPUT = 13
+"""From this opset, axes and sizes of a cut are inputs where they were attributes before."""
+CONSTANTS = {
+    "value_float": "float32", "value_floats": "float32", "value_int": "int64",
+    "value_ints": "int64",
+}  # fmt: skip
+"""Attributes of a Constant that hold plain numbers, and of which type they are."""
+OWN = ("", "ai.onnx")
+"""The domain of ONNX's own operators, by both of its names."""
 LEAST_BYTES = 1024
 """Smaller constants stay in the model, where the runtime can fold them."""
 
@@ -24,10 +33,14 @@ class Graph:
         proto: the onnx.GraphProto, changed in place by `finish`.
         outer: the graph around a body.
         host: the node of `outer` whose body this is.
+        opset: of the model, which decides how operators are written; that of `outer` in a body.
     """
 
-    def __init__(self, proto: Any, outer: Optional[Graph] = None, host: Any = None) -> None:
+    def __init__(
+        self, proto: Any, outer: Optional[Graph] = None, host: Any = None, opset: int = OPSET
+    ) -> None:
         self.proto = proto
+        self.opset: int = opset if outer is None else outer.opset
         self.outer = outer
         self.host = host
         self.nodes: List[Any] = list(proto.node)
@@ -59,7 +72,7 @@ class Graph:
         found = self._weights.get(name)
         maker = self.makers.get(name)
         if maker is not None and maker.op_type == "Constant":
-            found = attribute(maker, "value")
+            found = _constant(maker)
         if found is None:
             made_here = maker is not None or any(one.name == name for one in self.proto.input)
             return None if made_here or self.outer is None else self.outer._array(name)  # noqa: SLF001
@@ -88,6 +101,32 @@ class Graph:
         return self.outer is not None and not (
             here or any(one.name == name for one in self.proto.input)
         )
+
+    # Operators that are written one way before `SIZES_AS_INPUT` and another from then on
+
+    def split(self, name: str, pieces: Sequence[str], sizes: Sequence[int], axis: int) -> Any:
+        """Return a node that cuts a tensor into pieces of these sizes."""
+        if self.opset < SIZES_AS_INPUT:
+            return make("Split", [name], pieces, axis=axis, split=list(sizes))
+        return make("Split", [name, self._integers("sizes", sizes)], pieces, axis=axis)
+
+    def squeeze(self, name: str, out: str, axes: Sequence[int]) -> Any:
+        """Return a node that drops axes of length 1."""
+        return self._with_axes("Squeeze", name, out, axes)
+
+    def unsqueeze(self, name: str, out: str, axes: Sequence[int]) -> Any:
+        """Return a node that puts in axes of length 1."""
+        return self._with_axes("Unsqueeze", name, out, axes)
+
+    def _with_axes(self, kind: str, name: str, out: str, axes: Sequence[int]) -> Any:
+        if self.opset < SIZES_AS_INPUT:
+            return make(kind, [name], out, axes=list(axes))
+        return make(kind, [name, self._integers("axes", axes)], out)
+
+    def _integers(self, stem: str, values: Sequence[int]) -> str:
+        import numpy as np
+
+        return self.weight(stem, np.array(values, np.int64))
 
     # Changing
 
@@ -173,6 +212,72 @@ class Graph:
                 return
             self.nodes = kept
             self._index()
+
+
+def of_model(model: Any) -> Graph:
+    """Return a model's graph, to be rewritten in the operators of the model's own opset."""
+    return Graph(model.graph, opset=opset_of(model))
+
+
+def opset_of(model: Any) -> int:
+    """Return the version of ONNX's own operators a model asks for; 1 where it asks for none."""
+    return max((one.version for one in model.opset_import if one.domain in OWN), default=1)
+
+
+def raise_opset(model: Any, opset: int) -> bool:
+    """Let a model ask for a later version of the operators, where its nodes mean the same there.
+
+    Args:
+        model: an onnx.ModelProto, changed in place.
+        opset: at least this it shall be.
+
+    Returns:
+        Whether it is now: not where the version between them changed what a node is given.
+    """
+    before = opset_of(model)
+    if before >= opset:
+        return True
+    if not all(_same(node, before, opset) for node in _every(model.graph)):
+        return False
+    for one in model.opset_import:
+        if one.domain in OWN:
+            one.version = opset
+    return True
+
+
+def _every(graph: Any) -> Iterator[Any]:
+    """Yield the nodes of a graph and of those inside them."""
+    for node in graph.node:
+        yield node
+        for one in node.attribute:
+            for inner in [one.g, *one.graphs]:
+                for deep in _every(inner):
+                    yield deep
+
+
+def _same(node: Any, before: int, after: int) -> bool:
+    """Return whether a node takes the same inputs and attributes in both versions."""
+    from onnx import defs
+
+    if node.domain not in OWN:
+        return True
+    if not defs.has(node.op_type, max_inclusive_version=before):
+        return False
+    old, new = (defs.get_schema(node.op_type, version, "") for version in (before, after))
+    names = [[one.name for one in schema.inputs[: len(node.input)]] for schema in (old, new)]
+    return names[0] == names[1] and {one.name for one in node.attribute} <= set(new.attributes)
+
+
+def _constant(node: Any) -> Any:
+    """Return the tensor of a Constant node, None for what is no tensor of numbers."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    for one in node.attribute:
+        if one.name in CONSTANTS:
+            value = np.array(attribute(node, one.name), CONSTANTS[one.name])
+            return numpy_helper.from_array(value, node.output[0])
+    return attribute(node, "value")
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:

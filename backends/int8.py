@@ -13,11 +13,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from backends.graphs import Graph, attribute, bodies, given, make, small_model
+from backends.graphs import (
+    Graph,
+    attribute,
+    bodies,
+    given,
+    make,
+    of_model,
+    raise_opset,
+    small_model,
+)
 
 VENDOR = "com.microsoft"
 FEW = 16
 """Convolutions with fewer channels in or out than this stay float32."""
+CONVOLUTIONS_SINCE = 11
+"""The first opset with the operators that convolutions become."""
 LARGEST = 127
 LAST = 2**31 - 1
 MIDDLE = 128
@@ -124,7 +135,7 @@ def lstms(graph: Graph) -> int:
     done = 0
     for one in graph.of("LSTM"):
         w, r = (graph.array(one.input[i]) for i in (1, 2))
-        if w is None or r is None:
+        if w is None or r is None or attribute(one, "layout", 0):
             continue
         parts = [symmetric(array.transpose(0, 2, 1), 1) for array in (w, r)]
         names = [graph.weight("int8", values) for values, _ in parts]
@@ -140,7 +151,7 @@ def lstms(graph: Graph) -> int:
             one.output,
             domain=VENDOR,
         )
-        made.attribute.extend(one.attribute)
+        made.attribute.extend(kept for kept in one.attribute if kept.name != "layout")
         graph.replace([one], [made])
         done += 1
     return done
@@ -247,11 +258,14 @@ def quantised(model: Any, *, few: bool = False) -> Dict[str, int]:
         ("LSTM", lstms),
         ("convolution", convolutions),
     )
+    if not raise_opset(model, CONVOLUTIONS_SINCE):
+        changes = changes[:-1]
     counts: Dict[str, int] = {}
-    graph = Graph(model.graph)
+    graph = of_model(model)
     for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
         for name, change in changes:
             counts[f"int8 {name}"] = counts.get(f"int8 {name}", 0) + change(one)
         one.finish()
-    model.opset_import.add(domain=VENDOR, version=1)
+    if VENDOR not in {one.domain for one in model.opset_import}:
+        model.opset_import.add(domain=VENDOR, version=1)
     return {name: count for name, count in counts.items() if count}

@@ -131,8 +131,9 @@ class _Beside:
             if name not in self._files:
                 self._files[name] = np.memmap(str(self._folder / name), np.uint8, "r")
             offset = int(external.get("offset", 0))
-            length = int(external["length"])
-        except (OSError, KeyError, ValueError):
+            # Without a length the tensor is the rest of the file.
+            length = int(external.get("length", len(self._files[name]) - offset))
+        except (OSError, ValueError):
             return None
         found = self._files[name][offset : offset + length]
         return found if len(found) == length else None

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
+    Callable,
     Dict,
     List,
     NamedTuple,
@@ -52,7 +53,7 @@ PROFILE_LIMIT_S = 1.0
 """After so long a Loop without a trip limit has shown every operator of its body; every further
 second adds some hundred thousand events that must be read."""
 
-ARTEFACT_FORMAT = 4
+ARTEFACT_FORMAT = 5
 
 INT8 = "qint8_mixed_float32"
 
@@ -348,13 +349,13 @@ class OnnxRuntimeBackend(Backend):
             }
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
-            written = {
-                stage.name: self._form(stage, kinds[stage.name], Path(cache_dir))
+            making: Dict[str, Callable[[], Form]] = {
+                stage.name: partial(self._form, stage, kinds[stage.name], Path(cache_dir))
                 for stage in plan.stages
             }
-            found = self._profiled_pass(plan, quant, written, folder)
+            found = self._profiled_pass(plan, quant, making, folder)
             for stage in plan.stages:
-                form, effective = written[stage.name], found[stage.name][0]
+                form, effective, spent_ns = found[stage.name]
                 artefact = {
                     "key": keys[stage.name],
                     "kind": kinds[stage.name],
@@ -367,7 +368,7 @@ class OnnxRuntimeBackend(Backend):
                     paths[stage.name],
                     keys[stage.name],
                     cached=False,
-                    compile_ns=form.spent_ns + found[stage.name][1],
+                    compile_ns=form.spent_ns + spent_ns,
                 )
         return compiled
 
@@ -402,7 +403,7 @@ class OnnxRuntimeBackend(Backend):
     def _form(self, stage: StagePlan, kind: str, cache_dir: Path) -> Form:
         """Write the model file a stage runs from, or find it."""
         if kind == "contract":
-            return Form(stage.model["path"], {}, 0)
+            return forms.contract(stage)
         return forms.kept(stage, RECIPES[kind], cache_dir, self.name)
 
     def _key(self, stage: StagePlan, quant: str, kind: str) -> str:
@@ -421,16 +422,19 @@ class OnnxRuntimeBackend(Backend):
         return cache.key_of(facts)
 
     def _profiled_pass(
-        self, plan: Plan, quant: str, written: Dict[str, Form], folder: str
+        self, plan: Plan, quant: str, making: Dict[str, Callable[[], Form]], folder: str
     ) -> Dict[str, Any]:
-        """Run the pipeline once at its least sizes; return (effective, ns) of each stage."""
+        """Run the pipeline once at its least sizes; return (form, effective, ns) of each stage."""
         from backends.executor import Executor
 
-        profiled = {}
+        profiled, written = {}, {}
         for stage in plan.stages:
             begin = time.perf_counter_ns()
             prefix = str(Path(folder) / stage.name)
-            session = self._session(stage.name, written[stage.name].path, 0, prefix)
+            load = partial(self._session, stage.name, seed=0, profile=prefix)
+            form, session = forms.opened(stage, making[stage.name], load)
+            written[stage.name] = form
+            begin += form.spent_ns  # counted by itself
             loaded = OnnxRuntimeStage(stage, session, {})
             if stage.model.get("unlimited"):
                 loaded = EndedStage(stage, session, self, readback.least_outputs(plan, stage))
@@ -443,13 +447,14 @@ class OnnxRuntimeBackend(Backend):
             runner.close()
         answer = {}
         for stage in plan.stages:
-            one = profiled[stage.name]
+            one, form = profiled[stage.name], written[stage.name]
             begin = time.perf_counter_ns()
-            storage = onnxfile.storage(written[stage.name].path)
+            storage = onnxfile.storage(form.path)
             effective = readback.effective(quant, storage, one.stage.end_profiling())
+            effective["fallback"] = form.refused
             one.stage.close()
             reading = time.perf_counter_ns() - begin
-            answer[stage.name] = (effective, one.load_ns + spans[stage.name] + reading)
+            answer[stage.name] = (form, effective, one.load_ns + spans[stage.name] + reading)
         return answer
 
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OnnxRuntimeStage:

@@ -34,7 +34,7 @@ from backends.ranges import Calibration, Watching
 if TYPE_CHECKING:
     from backends.plan import Plan, StagePlan
 
-ARTEFACT_FORMAT = 2
+ARTEFACT_FORMAT = 3
 DEVICE = "CPU"
 SOURCE = "runtime model"
 ASKED = "runtime model; dense layers by whether one as wide rounds what it reads"
@@ -292,6 +292,12 @@ class OpenVinoBackend(Backend):
                 raise BackendError(f"{stage}: OpenVINO does not take {name}={value}")
         return compiled
 
+    def _tried(self, stage: StagePlan, quant: str, path: str) -> Any:
+        """Return the model of a file that the plugin has compiled."""
+        model = self._read(stage.name, path, 0)
+        self._built(stage.name, model, quant)
+        return model
+
     def _asking(self, quant: str) -> Callable[[int], bool]:
         """Return what tells whether dense layers of a width quantise what they read."""
         import numpy as np
@@ -330,9 +336,8 @@ class OpenVinoBackend(Backend):
         found = cache.read(path) or {}
         cached = found.get("key") == key and forms.is_whole(stage, found["model"])
         if not cached:
-            form = self._form(stage, cache_dir, known)
-            model = self._read(stage.name, form.path, 0)
-            self._built(stage.name, model, quant)
+            making = functools.partial(self._form, stage, cache_dir, known)
+            form, model = forms.opened(stage, making, functools.partial(self._tried, stage, quant))
             inside = Precision(self._asking(quant))
             bodies = list(_loops(model))
             for body in bodies:
@@ -342,6 +347,7 @@ class OpenVinoBackend(Backend):
                 "samples": samples,
                 "model": form.path,
                 "rewritten": form.rewritten,
+                "refused": form.refused,
                 "inside": inside.keep() if bodies else None,
             }
             cache.write(path, facts)
@@ -350,7 +356,7 @@ class OpenVinoBackend(Backend):
     def _form(self, stage: StagePlan, cache_dir: str, known: Optional[Calibration]) -> Form:
         """Write the model file a stage runs from, or find it."""
         if self.settings["graph"] == "contract":
-            return Form(stage.model["path"], {}, 0)
+            return forms.contract(stage)
         recipe = forms.FUSED
         if known is not None:
             found = known.ranges(stage)
@@ -436,6 +442,7 @@ def _effective(
         "operators": seen.operators,
         "verified": reason is None,
         "reason": reason,
+        "fallback": artefact["refused"],
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List
 
 from backends.fusion import Counts, dense_layer
-from backends.graphs import Graph, attribute, bodies, given, make
+from backends.graphs import Graph, attribute, bodies, given, make, of_model
 
 LARGE = 1 << 20
 """Weights of a dense layer that does not stay in a second-level cache."""
@@ -23,7 +23,7 @@ def large_products(model: Any) -> Counts:
     For some rows the runtime's blocked convolutions get through a matrix quicker than its products
     do (decision 60): x W + b is a convolution of width 1 over rows that lie side by side.
     """
-    graph = Graph(model.graph)
+    graph = of_model(model)
     done = 0
     for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
         for node in one.of("Gemm"):
@@ -43,12 +43,12 @@ def _side_by_side(graph: Graph, node: Any, weight: Any, bias: Any) -> None:
         [node],
         [
             make("Transpose", [node.input[0]], n["turned"], perm=[1, 0]),
-            make("Unsqueeze", [n["turned"]], n["rows"], axes=[0, 2]),
+            graph.unsqueeze(n["turned"], n["rows"], [0, 2]),
             make(
                 "Conv", [n["rows"], kernel, graph.weight("bias", bias)], n["made"],
                 kernel_shape=[1, 1],
             ),
-            make("Squeeze", [n["made"]], n["flat"], axes=[0, 2]),
+            graph.squeeze(n["made"], n["flat"], [0, 2]),
             make("Transpose", [n["flat"]], node.output[0], perm=[1, 0]),
         ],
     )  # fmt: skip
@@ -61,7 +61,7 @@ def joined_convolutions(model: Any) -> Counts:
     the runtime computes all of them first and keeps their results, gigabytes that no cache holds;
     joined by `JOINED` channels they are a flow's, computed when the flow comes (decision 60).
     """
-    graph = Graph(model.graph)
+    graph = of_model(model)
     by_source: Dict[str, List[Any]] = {}
     for one in graph.of("Conv"):
         if _is_pointwise(graph, one):
@@ -112,6 +112,6 @@ def _join(graph: Graph, alike: List[Any]) -> int:
     conv = make("Conv", [alike[0].input[0], *facts], both)
     conv.attribute.extend(alike[0].attribute)
     made = [one.output[0] for one in alike]
-    cut = make("Split", [both], made, axis=1, split=[len(one) for one in weights])
+    cut = graph.split(both, made, [len(one) for one in weights], axis=1)
     graph.replace(alike, [conv, cut])
     return len(alike)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Tuple
 
 from backends import int8
-from backends.graphs import Graph, attribute, bodies, make
+from backends.graphs import Graph, attribute, bodies, make, of_model
 
 FLOAT = 1
 """ONNX's number of float32."""
@@ -39,7 +39,7 @@ def _kernels(graph: Graph) -> Iterator[Tuple[Any, Any]]:
 
 def watched(model: Any) -> Dict[str, int]:
     """Let a fused model also return the range of what each convolution reads."""
-    graph = Graph(model.graph)
+    graph = of_model(model)
     names = list(dict.fromkeys(one.input[0] for one, _ in _kernels(graph)))
     for name in names:
         for kind, suffix in (("ReduceMin", LEAST), ("ReduceMax", LARGEST)):
@@ -113,7 +113,7 @@ def quantised(model: Any, ranges: Ranges) -> Dict[str, int]:
         model: an onnx.ModelProto of opset 10 or later, after `fusion.fused`.
         ranges: of every tensor that `watched` watches in this model.
     """
-    graph = Graph(model.graph)
+    graph = of_model(model)
     counts = {"int8 dense": 0, "int8 convolution": _convolutions(graph, ranges)}
     for one in [*(Graph(body, graph, host) for host, body in bodies(graph)), graph]:
         counts["int8 dense"] += _dense(one)

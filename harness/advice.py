@@ -168,6 +168,32 @@ def _precision(document: Document) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _fallback(document: Document) -> Iterator[Finding]:
+    for stage in document["stages"]:
+        facts = document["settings"]["effective"].get(stage["name"], {})
+        if facts.get("fallback"):
+            yield Finding(
+                "form-refused", "warning",
+                f"{stage['name']}: its compiled form is refused ({facts['fallback']})",
+                f"its model file as it is ran instead, computed in {facts['compute']}: slower than "
+                "the backend may be", "export the model in another opset, or try another version "
+                "of the runtime; backend.graph=contract asks for what ran",
+            )  # fmt: skip
+
+
+def _dynamic_batch(document: Document) -> Iterator[Finding]:
+    for model in document["models"].values():
+        if model.get("loop_fixed"):
+            yield Finding(
+                "dynamic-batch", "notice",
+                f"{model['file']}: the body of its Loop declares a fixed batch for "
+                f"{', '.join(model['loop_fixed'])}",
+                "a copy with a dynamic batch axis ran in its place, at every batch size; no "
+                "operator and no weight differs",
+                "nothing needs doing; python -m harness export writes it so",
+            )  # fmt: skip
+
+
 def _virtual_clock(document: Document) -> Iterator[Finding]:
     if document["settings"].get("virtual_clock"):
         yield Finding(
@@ -334,6 +360,8 @@ def _targets(document: Document) -> Iterator[Finding]:
 WARNINGS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
     _virtual_clock,
     _precision,
+    _fallback,
+    _dynamic_batch,
     _cut_short,
     _unattributed,
     _overhead,

@@ -188,7 +188,8 @@ def _again(document: Mapping[str, Any], like: Config, planner: Planner) -> Plann
 def config_of(document: Mapping[str, Any], like: Config) -> Config:
     """Return the configuration of a stored point, measured as `like` is."""
     facts = document["point"]["config"]
-    paths = [Path(model["path"]) for model in document["models"].values() if "path" in model]
+    models = [model for model in document["models"].values() if "path" in model]
+    paths = [Path(model.get("source_path", model["path"])) for model in models]
     supplied = facts["model"] is None and paths
     return replace(
         like,

@@ -15,7 +15,7 @@ from harness import store
 from harness.config import Dropout
 from harness.errors import UsageError, WorkerError
 from harness.measure import Job
-from harness.models import tacotron2, text
+from harness.models import batch, external, tacotron2, text
 from harness.models.pipeline import ALIGNMENTS
 from harness.point import Point, Wanted, backend_options, beside_facts, make_point, told_apart
 from harness.results import point_id
@@ -208,9 +208,12 @@ class Planner:
         probe = self._probe(config)
         skip, form = self._form(config, probe) if self._here else (None, "float32")
         resolved = self._resolve(config, pipeline)
+        exact = resolved.models
+        if skip is None:
+            exact = {name: self._runnable(model) for name, model in exact.items()}
         models = {
             name: store.in_form(model, form, self.notify) if skip is None else model
-            for name, model in resolved.models.items()
+            for name, model in exact.items()
         }
         if config.bs > 1:
             models = {name: self._batched(model, config.bs) for name, model in models.items()}
@@ -229,8 +232,30 @@ class Planner:
             resolved.weights,
             probe,
             skip,
-            exact_plan=pipeline.plan(resolved.models),
+            exact_plan=pipeline.plan(exact),
         )
+
+    def _runnable(self, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a model as runtimes can run it, and say where that is not its file as it is."""
+        fixed = model.get(batch.FIXED)
+        if fixed:
+            self._say(
+                f"{model['file']}: the body of its Loop declares a fixed batch for "
+                f"{', '.join(fixed)}, as NVIDIA's exporter leaves it; a copy with a dynamic batch "
+                "axis runs in its place"
+            )
+        if model.get(external.APART):
+            self._say(
+                f"{model['file']}: small constants of it lie in files beside it, where runtimes do "
+                "not look for sizes; a copy with its weights inside runs in its place"
+            )
+        return store.runnable(model, self.notify)
+
+    def _say(self, line: str) -> None:
+        """Say a thing once."""
+        if line not in self._said:
+            self._said.add(line)
+            self.notify(line)
 
     def _batched(self, model: Mapping[str, Any], rows: int) -> Mapping[str, Any]:
         """Leave out a single step whose batch axis is fixed, and say so."""
@@ -242,9 +267,7 @@ class Planner:
             f"cannot run bs={rows}; a backend that steps the decoder needs it exported again with "
             "a dynamic batch on every input (python -m harness export writes it so)"
         )
-        if line not in self._said:
-            self._said.add(line)
-            self.notify(line)
+        self._say(line)
         return {**model, "step_path": None}
 
     def _form(self, config: Config, probe: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -296,5 +319,6 @@ class Planner:
                 seed=config.seed,
                 per_row=config.dropout is Dropout.per_row,
                 notify=self.notify,
+                writing=not config.plan,
             )
         return self._models[key]

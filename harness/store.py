@@ -22,7 +22,7 @@ from harness.files import (
     touch,
     write_sealed,
 )
-from harness.models import checkpoint, forms, supplied, synthetic
+from harness.models import batch, checkpoint, external, forms, supplied, synthetic
 from harness.models.graphs.tacotron2 import Dropout
 from harness.models.synthetic import Recipe
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 FOLDERS = ("models", "forms", "compiled", "compiled/known", "references", "uses")
 """Of the cache."""
+WRITING = ".writing-"
+"""Begins the name of what is not finished."""
+SHOWN = 5
+"""Names listed of a folder that holds something else."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,12 @@ def resolve_models(
     seed: int,
     notify: Notify,
     per_row: bool = False,
+    writing: bool = True,
 ) -> ResolvedModels:
     """Return the model file of each stage that runs.
 
-    Without a folder, or with one that holds none of the files, synthetic weights are written once
-    and reused; a folder that holds them is used as it is.
+    Without a folder, or with an empty one, synthetic weights are written once and reused; a folder
+    that holds the files is used as it is.
 
     Args:
         pipeline: the stages that run; the files of others are not touched.
@@ -91,13 +96,17 @@ def resolve_models(
         seed: of the synthetic weights.
         notify: told what takes time, and what a reader should know.
         per_row: synthetic decoders draw a dropout mask for every row of the batch.
+        writing: synthetic weights may be written into an empty folder; otherwise those of the cache
+            stand for them, which are the same.
 
     Raises:
-        UsageError: the folder is missing, unreadable or incomplete, or a file breaks the contract.
+        UsageError: the folder is missing, unreadable or incomplete, holds something else, or a file
+            breaks the contract.
     """
+    recipe = Recipe(model, seed, Dropout.PER_ROW if per_row else Dropout.SHARED)
+    cache = cache_folder() / "models"
     if models_dir is None:
-        recipe = Recipe(model, seed, Dropout.PER_ROW if per_row else Dropout.SHARED)
-        return _synthetic(pipeline, recipe, cache_folder() / "models", notify)
+        return _synthetic(pipeline, recipe, cache, notify)
     present = _present(pipeline, models_dir)
     missing = [name for name in pipeline.models() if name not in present]
     if present and missing:
@@ -107,13 +116,15 @@ def resolve_models(
         )
     if not present:
         _no_checkpoints(models_dir)
-        notify(f"models_dir={models_dir} holds no models: synthetic weights are kept there")
-        return _synthetic(pipeline, Recipe(model, seed), models_dir, notify)
+        _nothing_else(models_dir, pipeline.models())
+        kept = "are kept" if writing else "will be kept"
+        notify(f"models_dir={models_dir} is empty: synthetic weights {kept} there")
+        return _synthetic(pipeline, recipe, models_dir if writing else cache, notify)
     facts = {
         stage.name: supplied.check(models_dir / stage.model, stage) for stage in pipeline.stages
     }
     models = {
-        name: model | facts[name].as_model()
+        name: _with_data(model, facts[name].data) | facts[name].as_model()
         for name, model in _described(pipeline, models_dir).items()
     }
     about = {name: one.metadata for name, one in facts.items()}
@@ -128,6 +139,23 @@ def _no_checkpoints(folder: Path) -> None:
             f"models_dir={folder} holds checkpoints ({', '.join(found)}) but no model files; write "
             f"them first: python -m harness export models_dir={folder} "
             f"checkpoint={','.join(str(folder / name) for name in found)}"
+        )
+
+
+def _nothing_else(folder: Path, expected: Sequence[str]) -> None:
+    """Refuse a folder that holds anything but what was written there by an earlier command."""
+    other = sorted(
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in folder.iterdir()
+        if not (path.name.startswith(WRITING) or (path / MANIFEST).is_file())
+    )
+    if other:
+        more = f" and {len(other) - SHOWN} more" if len(other) > SHOWN else ""
+        shown = ", ".join(external.printable(name) for name in other[:SHOWN])
+        raise UsageError(
+            f"models_dir={folder}: {', '.join(expected)} are expected, and none of them is there; "
+            f"found {shown}{more}; name the folder that holds them, an empty one to have synthetic "
+            "weights written, or leave the key out"
         )
 
 
@@ -162,6 +190,21 @@ def _described(
             "step_path": str(step.resolve()) if step and step.is_file() else None,
         }
     return models
+
+
+def _with_data(model: Mapping[str, Any], files: Sequence[external.DataFile]) -> dict[str, Any]:
+    """Return a stage's model that keeps weights in files beside it: they are part of it."""
+    if not files:
+        return dict(model)
+    data = [{"file": one.name, "sha256": sha256(one.path), "bytes": one.size} for one in files]
+    whole = json.dumps([model["sha256"], data], sort_keys=True).encode()
+    return {
+        **model,
+        "sha256": hashlib.sha256(whole).hexdigest(),
+        "bytes": model["bytes"] + sum(one.size for one in files),
+        "file_sha256": model["sha256"],
+        "data": data,
+    }
 
 
 def _synthetic(pipeline: Pipeline, recipe: Recipe, root: Path, notify: Notify) -> ResolvedModels:
@@ -212,7 +255,7 @@ def _clear(path: Path) -> None:
 def _write(folder: Path, recipe: Recipe, notify: Notify) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=WRITING, dir=folder.parent) as temporary:
             made = Path(temporary, "models")
             made.mkdir()
             recipe.write(made, notify)
@@ -229,6 +272,19 @@ def _write(folder: Path, recipe: Recipe, notify: Notify) -> None:
             ) from error
 
 
+def runnable(model: Mapping[str, Any], notify: Notify) -> dict[str, Any]:
+    """Return a stage's model as runtimes can run it, a copy prepared once and reused.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if model.get(batch.FIXED):
+        return _made(model, forms.DYNAMIC_BATCH, notify)
+    if model.get(external.APART):
+        return _made(model, forms.WEIGHTS_INSIDE, notify)
+    return dict(model)
+
+
 def in_form(model: Mapping[str, Any], form: str, notify: Notify) -> dict[str, Any]:
     """Return a stage's model in the form a backend asks for, prepared once and reused.
 
@@ -239,7 +295,12 @@ def in_form(model: Mapping[str, Any], form: str, notify: Notify) -> dict[str, An
         return dict(model)
     if form not in forms.FORMS:
         raise UsageError(f"the backend asks for models in form '{form}', which is not known here")
-    writer = hashlib.sha256(Path(forms.__file__).read_bytes()).hexdigest()
+    return {**_made(model, form, notify), "form": form}
+
+
+def _made(model: Mapping[str, Any], form: str, notify: Notify) -> dict[str, Any]:
+    writers = [Path(one).read_bytes() for one in (forms.__file__, batch.__file__)]
+    writer = hashlib.sha256(b"".join(writers)).hexdigest()
     key = hashlib.sha256(f"{model['sha256']} {form} {writer}".encode()).hexdigest()[:16]
     target = cache_folder() / "forms" / f"{Path(model['file']).stem}-{form}-{key}.onnx"
     record = target.with_suffix(".sha256")
@@ -258,8 +319,8 @@ def in_form(model: Mapping[str, Any], form: str, notify: Notify) -> dict[str, An
         "path": str(target),
         "sha256": digest,
         "bytes": target.stat().st_size,
-        "form": form,
-        "source_sha256": model["sha256"],
+        "source_path": model.get("source_path", model["path"]),
+        "source_sha256": model.get("source_sha256", model["sha256"]),
     }
 
 
@@ -274,7 +335,7 @@ def _recorded(target: Path, record: Path) -> str | None:
 def _prepare(source: Path, form: str, target: Path, record: Path) -> str:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=WRITING, dir=target.parent) as temporary:
             made = Path(temporary, target.name)
             forms.write(source, form, made)
             digest = sha256(made)

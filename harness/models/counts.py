@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from harness.models import external
 from harness.models.pipeline import product
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Shape = tuple[int, ...]
 
-KEPT_VALUES = 64
+KEPT_VALUES = external.SMALL
 """Constants of at most so many elements keep their values: shapes are computed from those."""
 DRAWS = frozenset({"RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNormalLike"})
 
@@ -124,10 +125,13 @@ def _skeleton(path: Path, content: str) -> ModelProto:  # noqa: ARG001 - part of
     """Return the file's model without the values of its weights: small, and quick to infer."""
     import onnx  # noqa: PLC0415 - heavy
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
+    from onnx.checker import ValidationError  # noqa: PLC0415 - as above
 
     try:
-        return strip(onnx.load(path, load_external_data=False))
-    except (OSError, DecodeError, ValueError) as error:
+        model = onnx.load(path, load_external_data=False)
+        external.read_small(path, model)
+        return strip(model)
+    except (OSError, DecodeError, ValueError, UsageError, ValidationError) as error:
         raise CountError(f"{path}: cannot be read as an ONNX model") from error
 
 

@@ -1,5 +1,8 @@
 """Model files in the form a backend asks for: as they are, or rounded to half precision.
 
+Before that, a file that a runtime could not run as it is gets a copy that it can: with a dynamic
+batch axis in Loop bodies, with small constants inside the file.
+
 `half_rounded` is what float16 means on a processor without half kernels: every weight and every
 activation between nodes holds a float16 value, kept in a float32 tensor, and the arithmetic is
 float32. The interface of the graph stays float32.
@@ -13,11 +16,16 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+from harness.errors import UsageError
+from harness.models import batch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-FORMS = ("float32", "half_rounded")
+HALF_ROUNDED = "half_rounded"
+DYNAMIC_BATCH, WEIGHTS_INSIDE = "dynamic_batch", "weights_inside"
+FORMS = ("float32", HALF_ROUNDED)
 
 ROUNDED = frozenset(
     {
@@ -127,12 +135,27 @@ def _rounding(source: str, target: str) -> Iterable[onnx.NodeProto]:
     )
 
 
+def _as_it_is(model: onnx.ModelProto) -> onnx.ModelProto:
+    return model
+
+
+WRITERS = {
+    HALF_ROUNDED: half_rounded,
+    DYNAMIC_BATCH: batch.free,
+    WEIGHTS_INSIDE: _as_it_is,
+}
+
+
 def write(source: Path, form: str, target: Path) -> None:
-    """Write the model file `source` in a form.
+    """Write the model file `source` in a form, its weights in the one file.
 
     Raises:
-        ValueError: there is no such form.
+        UsageError: the model cannot be had in that form.
     """
-    if form != "half_rounded":
-        raise ValueError(f"form={form}: not one of {', '.join(FORMS)}")
-    onnx.save(half_rounded(onnx.load(source)), target)
+    try:
+        onnx.save(WRITERS[form](onnx.load(source)), target)
+    except OSError:
+        raise
+    except Exception as error:  # ONNX and protobuf raise theirs, and those of larger files
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{source}: cannot be prepared in form {form}: {line}") from error

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from harness.models import batch, external
+from harness.models.external import printable
 from harness.models.graphs.files import LABEL_KEY, STEP_LIMIT_KEY, WEIGHTS_KEY
 from harness.models.pipeline import ALIGNMENTS
 from harness.models.synthetic import SEED_KEY, label
@@ -53,7 +55,7 @@ def _declared(values: Iterable[Any]) -> dict[str, tuple[int, str]]:
         kind = value.type.tensor_type
         known = kind.elem_type in helper.get_all_tensor_dtypes() and kind.elem_type
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name if known else "no known type"
-        found[_plain(value.name)] = (len(kind.shape.dim), dtype)
+        found[printable(value.name)] = (len(kind.shape.dim), dtype)
     return found
 
 
@@ -89,6 +91,12 @@ class Facts:
     """Its Loop's attention weights are an output, which the contract does not ask for."""
     fixed: tuple[str, ...] = ()
     """Inputs of the single step whose batch is a number, as NVIDIA's exporter leaves them."""
+    loop_fixed: tuple[str, ...] = ()
+    """What its Loop's body declares with the traced batch, which is not that of the model."""
+    data: tuple[external.DataFile, ...] = ()
+    """Files beside it that hold weights of it."""
+    small_apart: bool = False
+    """Small tensors of it lie in such files, which runtimes cannot compute shapes from."""
 
     def as_model(self) -> dict[str, Any]:
         """Return what the record of a model keeps of it, without what is as it should be."""
@@ -99,6 +107,10 @@ class Facts:
             record[ALIGNMENTS.name] = True
         if self.fixed:
             record["step_fixed"] = list(self.fixed)
+        if self.loop_fixed:
+            record[batch.FIXED] = list(self.loop_fixed)
+        if self.small_apart:
+            record[external.APART] = True
         limit = self.metadata.get(STEP_LIMIT_KEY, "")
         if limit.isdecimal():
             record["step_limit"] = int(limit)
@@ -111,7 +123,7 @@ def check(path: Path, stage: Stage) -> Facts:
     Raises:
         UsageError: the file is unreadable, invalid, or lacks a tensor the stage needs.
     """
-    model = _valid(path)
+    model, data = _valid(path)
     constants = {initializer.name for initializer in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     declared = _declared(inputs)
@@ -126,29 +138,32 @@ def check(path: Path, stage: Stage) -> Facts:
     _compare(path, "output", needed, _declared(model.graph.output))
     unlimited = any(node.op_type == "Loop" and not node.input[0] for node in model.graph.node)
     step = path.with_name(stage.loop.step_model) if stage.loop else None
-    fixed = _fixed_batch(_valid(step)) if step and step.is_file() else ()
+    fixed = _fixed_batch(_valid(step)[0]) if step and step.is_file() else ()
     given = stage.loop is not None and any(
         value.name == ALIGNMENTS.name for value in model.graph.output
     )
     about = {prop.key: prop.value for prop in model.metadata_props}
-    return Facts(about, unlimited, given, fixed)
+    apart = any(external.small(model))
+    return Facts(about, unlimited, given, fixed, batch.fixed(model), data, apart)
 
 
-def _valid(path: Path) -> Any:
+def _valid(path: Path) -> tuple[Any, tuple[external.DataFile, ...]]:
+    """Return a valid model without what is in the files beside it, and those files.
+
+    Raises:
+        UsageError: the model is unreadable or invalid, or a file beside it is.
+    """
     import onnx  # noqa: PLC0415 - heavy
 
     model = _load(path)
+    data = external.files(path, model)
     try:
-        onnx.checker.check_model(model)
+        # By its path where there are such files: the checker looks for them from there.
+        onnx.checker.check_model(str(path.resolve()) if data else model)
     except Exception as error:  # beside its own error the checker raises those of broken bytes
-        first = _plain(str(error).strip().splitlines()[0])
+        first = printable(str(error).strip().splitlines()[0])
         raise UsageError(f"{path}: not a valid ONNX model ({first}); export it again") from error
-    return model
-
-
-def _plain(text: str) -> str:
-    """Return text from a file with whatever does not belong in a line of text escaped."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return model, data
 
 
 def _fixed_batch(model: Any) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from backends import fusion, graphs, int8, onnxfile, pointwise
+from backends import fusion, graphs, int8, onnxfile, pointwise, qdq
 from harness.models.forms import half_rounded
 from harness.models.graphs import tacotron2, waveglow
 from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
@@ -89,6 +89,16 @@ def feeds(model: onnx.ModelProto, rows: int) -> dict[str, Any]:
     return made
 
 
+def at_opset(name: str, opset: int) -> onnx.ModelProto:
+    """Return a model in the operators of a later opset, those of a Loop body too."""
+    model = MODELS[name]()
+    if opset > graphs.opset_of(model):
+        model = version_converter.convert_version(model, opset)
+    assert graphs.opset_of(model) == opset
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 def outputs(model: onnx.ModelProto, given: Mapping[str, Any]) -> list[Any]:
     found: list[Any] = session(model).run(None, dict(given))
     return found
@@ -110,6 +120,82 @@ def test_the_fused_form_is_equal(name: str, rows: int) -> None:
         assert ours.shape == theirs.shape
         assert ours.dtype == theirs.dtype
         assert np.abs(ours - theirs).max() <= LIMIT * max(1e-6, np.abs(theirs).max())
+
+
+def blocked(model: onnx.ModelProto) -> None:
+    fusion.fused(model)
+    pointwise.joined_convolutions(model)
+    pointwise.large_products(model)
+
+
+def few(model: onnx.ModelProto) -> None:
+    fusion.fused(model)
+    int8.quantised(model, few=True)
+
+
+def many(model: onnx.ModelProto) -> None:
+    fusion.fused(model)
+    int8.quantised(model)
+
+
+def between_ranges(model: onnx.ModelProto) -> None:
+    """Quantise as for OpenVINO, by the ranges that the watching form shows."""
+    fusion.fused(model)
+    watching = onnx.ModelProto()
+    watching.CopyFrom(model)
+    names = len(model.graph.output)
+    qdq.watched(watching)
+    check_own(watching)
+    found = outputs(watching, feeds(model, 2))[names:]
+    watched = [one.name for one in watching.graph.output][names::2]
+    ranges = {
+        name.removesuffix(qdq.LEAST): [float(least), float(largest)]
+        for name, least, largest in zip(watched, found[::2], found[1::2], strict=True)
+    }
+    qdq.quantised(model, ranges)
+
+
+def check_own(model: onnx.ModelProto) -> None:
+    """Check a model whose operators are all of ONNX's own, those of Loop bodies too."""
+    onnx.checker.check_model(model, full_check=True)
+    nodes = list(model.graph.node)
+    nodes += [node for one in nodes for part in one.attribute for node in part.g.node]
+    for node in nodes:
+        schema = onnx.defs.get_schema(node.op_type, graphs.opset_of(model), "")
+        assert {one.name for one in node.attribute} <= set(schema.attributes), node.op_type
+        assert schema.min_input <= len(node.input) <= schema.max_input, node.op_type
+
+
+FORMS: dict[str, tuple[Callable[[onnx.ModelProto], None], float]] = {
+    "blocked": (blocked, LIMIT), "many": (many, NEAR), "few": (few, NEAR),
+    "between ranges": (between_ranges, 2 * NEAR),
+}  # fmt: skip
+OPSETS = (11, 13, 17, 18, 21)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["encoder", "decoder per row", "postnet", "waveglow"])
+def test_every_form_is_written_in_the_operators_of_the_files_opset(
+    name: str, form: str, opset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointwise, "LARGE", 8 * SMALL.rnn * SMALL.rnn)
+    original, model = at_opset(name, opset), at_opset(name, opset)
+    make, limit = FORMS[form]
+    make(model)
+    assert graphs.opset_of(model) == opset
+    if form in ("blocked", "between ranges"):
+        check_own(model)
+    given = feeds(original, 2)
+    for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
+        assert ours.shape == theirs.shape
+        away = np.sqrt(np.mean((ours.astype(np.float64) - theirs) ** 2))
+        assert away <= limit * np.sqrt(np.mean(theirs.astype(np.float64) ** 2)) + 1e-6
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 21])
+def test_as_much_is_rewritten_in_every_opset(opset: int) -> None:
+    assert fusion.fused(at_opset("decoder", opset)) == fused("decoder")[2]
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -315,3 +401,63 @@ def test_a_convolution_of_another_kind_stays(changed: dict[str, Any]) -> None:
     model = convolution(3, 1, **changed)
     assert int8.quantised(model) == {}
     assert [node.op_type for node in model.graph.node] == ["Conv", "Abs"]
+
+
+def test_int8_of_an_older_file_is_written_in_the_operators_it_needs() -> None:
+    """NVIDIA's postnet is of opset 10, which has no operator that quantises as it goes."""
+    model = convolution(3, 1)
+    model.opset_import[0].version = 10
+    x = np.random.default_rng(1).standard_normal((2, 16, 30)).astype(np.float32)
+    (theirs,) = session(model).run(None, {"x": x})
+    assert int8.quantised(model) == {"int8 convolution": 1}
+    assert graphs.opset_of(model) == int8.CONVOLUTIONS_SINCE
+    (ours,) = session(model).run(None, {"x": x})
+    assert np.sqrt(np.mean((ours - theirs) ** 2)) < NEAR * np.sqrt(np.mean(theirs**2))
+
+
+def test_an_older_file_whose_operators_changed_keeps_its_opset_and_loads() -> None:
+    model = convolution(3, 1)
+    model.opset_import[0].version = 10
+    model.graph.node.append(helper.make_node("Clip", ["z"], ["c"], min=0.0, max=0.5))
+    model.graph.output[0].name = "c"
+    assert int8.quantised(model) == {}
+    assert graphs.opset_of(model) == 10
+    (made,) = session(model).run(None, {"x": np.ones((1, 16, 30), np.float32)})
+    assert made.max() == 0.5
+
+
+def test_a_domain_that_is_imported_already_is_not_imported_twice() -> None:
+    model = convolution(3, 1)
+    model.opset_import.add(domain=int8.VENDOR, version=1)
+    int8.quantised(model)
+    assert [one.domain for one in model.opset_import] == ["", int8.VENDOR]
+    session(model)
+
+
+@pytest.mark.parametrize("written", ["value", "value_ints"])
+def test_axes_are_read_however_a_constant_holds_them(written: str) -> None:
+    values = {"value": numpy_helper.from_array(np.array([0, 2])), "value_ints": [0, 2]}
+    node = helper.make_node("Constant", [], ["axes"])
+    node.attribute.append(helper.make_attribute(written, values[written]))
+    squeeze = helper.make_node("Squeeze", ["x", "axes"], ["y"])
+    graph = graphs.Graph(helper.make_graph([node, squeeze], "g", [], []), opset=13)
+    assert fusion._axes(graph, squeeze) == [0, 2]
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+def test_an_lstm_with_its_rows_first_stays_as_it_is(layout: int) -> None:
+    def turned(name: str) -> onnx.ModelProto:
+        model = at_opset(name, 14)
+        for node in model.graph.node:
+            if node.op_type == "LSTM":
+                kept = [one for one in node.attribute if one.name != "layout"]
+                del node.attribute[:]
+                node.attribute.extend([*kept, helper.make_attribute("layout", layout)])
+        return model
+
+    made = fusion.fused(turned("decoder_iter"))
+    assert made.get("LSTM step in one product", 0) == (0 if layout else 2)
+    encoder = turned("encoder")
+    assert int8.quantised(encoder).get("int8 LSTM", 0) == 1 - layout
+    if not layout:
+        session(encoder)

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from backends import int8, onnxfile, plan, readback
-from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
+from backends.forms import Recipe
+from backends.onnxruntime import RECIPES, OnnxRuntimeBackend, OnnxRuntimeStage
 from backends.testing import Answers
 from tests.backends import small_pipeline
 
@@ -458,3 +459,54 @@ def test_what_fails_by_itself_is_not_taken_for_a_loop_that_was_ended(tmp_path: P
             "compile", plan=small_pipeline.plan(entries), quant="force_float32",
             cache_dir=str(tmp_path / "cache"),
         )  # fmt: skip
+
+
+def no_such_operator(model: Any) -> dict[str, int]:
+    """Rewrite a graph to what no runtime loads."""
+    model.graph.node[0].op_type = "NoSuchOperator"
+    return {}
+
+
+def no_rewriting(_: Any) -> dict[str, int]:
+    raise KeyError("a shape of graph nobody thought of")
+
+
+@pytest.mark.parametrize(
+    ("rewriting", "why"), [(no_such_operator, "NoSuchOperator"), (no_rewriting, "nobody thought")]
+)
+def test_a_form_that_does_not_load_gives_way_to_the_file_as_it_is(
+    rewriting: Any, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setitem(RECIPES, "blocked", Recipe("blocked", (rewriting,)))
+    answers, answer = loaded(tmp_path)
+    for name, said in effective(answer, "fallback").items():
+        assert why in str(said), name
+    assert effective(answer, "compute") == dict.fromkeys(STAGES, "float32")
+    logged = capfd.readouterr().err
+    assert "encoder: its compiled form is refused, the model file as it is takes" in logged
+    exact = outputs(loaded(tmp_path / "contract", graph="contract")[0])
+    assert outputs(answers) == exact
+    # From the cache too: it is stated for as long as it is so.
+    _, again = loaded(tmp_path)
+    assert effective(again, "fallback") == effective(answer, "fallback")
+
+
+def test_a_form_that_loads_states_no_fallback(tmp_path: Path) -> None:
+    assert effective(loaded(tmp_path)[1], "fallback") == dict.fromkeys(STAGES)
+
+
+def test_where_the_file_is_refused_too_the_reason_is_told(tmp_path: Path) -> None:
+    entries = small_pipeline.write_models(tmp_path / "models")
+    broken = onnx.load(entries["postnet"]["path"])
+    no_such_operator(broken)
+    onnx.save(broken, entries["postnet"]["path"])
+    answers = Answers()
+    answers.ask("probe", backend="onnxruntime", options={"intra_threads": 1})
+    error = answers.error(
+        "compile", plan=small_pipeline.plan(entries), quant="force_float32",
+        cache_dir=str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert error["kind"] == "failed"
+    assert error["message"].startswith(f"postnet: {entries['postnet']['path']} cannot be loaded")
+    assert "NoSuchOperator" in error["message"]

@@ -410,3 +410,25 @@ def test_several_devices_are_refused() -> None:
     backend.beside = ["0", "1"]
     with pytest.raises(UsageError, match="devices=0,1"):
         backend.probe()
+
+
+@pytest.mark.parametrize("quant", ["force_float32", INT8])
+def test_a_form_that_does_not_load_gives_way_to_the_file_as_it_is(
+    quant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused(model: Any) -> dict[str, int]:
+        model.graph.node[0].op_type = "NoSuchOperator"
+        return {}
+
+    monkeypatch.setattr(forms, "FUSED", forms.Recipe("fused", (refused,)))
+    if quant == INT8 and not VNNI:
+        pytest.skip("this CPU has no int8 kernels in OpenVINO")
+    exact, found, effective = both("postnet", tmp_path, quant)
+    assert "cannot be loaded" in effective["fallback"]
+    assert (effective["requested"], effective["compute"]) == (quant, "float32")
+    assert "postnet: its compiled form is refused" in capfd.readouterr().err
+    np.testing.assert_allclose(found[0], exact[0], rtol=0, atol=1e-4)
+
+
+def test_a_form_that_loads_states_no_fallback(tmp_path: Path) -> None:
+    assert both("postnet", tmp_path)[2]["fallback"] is None

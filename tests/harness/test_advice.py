@@ -94,6 +94,17 @@ def test_iterations_cut_short_are_named_with_both_numbers() -> None:
     assert "100 iterations were asked for and 10 ran" in found["seen"]
 
 
+def test_a_form_the_runtime_refuses_is_said_with_what_ran() -> None:
+    settings = make_trial(good_processes(3))["settings"]
+    assert "form-refused" not in codes(make_trial(good_processes(3), settings=settings))
+    name = next(iter(settings["effective"]))
+    settings["effective"][name]["fallback"] = "no kernel for Split(2)"
+    document = make_trial(good_processes(3), settings=settings)
+    (found,) = [one for one in document["warnings"] if one["code"] == "form-refused"]
+    assert f"{name}: its compiled form is refused (no kernel for Split(2))" in found["seen"]
+    assert "computed in float32" in found["why"]
+
+
 def test_a_mode_that_did_not_compute_in_its_type_is_said() -> None:
     assert "precision-differs" in codes(make_trial(good_processes(3), quant="force_float16"))
     assert "precision-differs" not in codes(make_trial(good_processes(3)))

@@ -1,7 +1,8 @@
 """ONNX files of the torch networks in the form NVIDIA's exporter leaves behind.
 
 Traced with a batch of 1; the single step marks its batch dynamic on some inputs only; the decoder
-wraps that step in a Loop without a trip limit; WaveGlow scales four of the eight noise channels.
+wraps that step, declared as it is, in a Loop without a trip limit; WaveGlow scales four of the
+eight noise channels.
 """
 
 from __future__ import annotations
@@ -77,14 +78,27 @@ def _export(
         )
 
 
-def export(folder: Path, tacotron2: Tacotron2, waveglow: WaveGlow | None = None) -> None:
-    """Write encoder, decoder, decoder_iter, postnet and, given one, WaveGlow."""
+def export(
+    folder: Path,
+    tacotron2: Tacotron2,
+    waveglow: WaveGlow | None = None,
+    *,
+    opset: int | None = None,
+) -> None:
+    """Write encoder, decoder, decoder_iter, postnet and, given one, WaveGlow.
+
+    Args:
+        folder: where to.
+        tacotron2: the network.
+        waveglow: the vocoder.
+        opset: of every file; None: 10, and 11 for the decoder and WaveGlow, as the exporter's are.
+    """
     sizes = tacotron2.sizes
     _export(
         _Encoder(tacotron2),
         folder / "encoder.onnx",
         (torch.randint(1, 148, (1, TEXT_SYMBOLS)), torch.tensor([TEXT_SYMBOLS], dtype=torch.int32)),
-        10,
+        opset or 10,
         input_names=["sequences", "sequence_lengths"],
         output_names=["memory", "processed_memory", "lens"],
         dynamic_axes={
@@ -104,17 +118,18 @@ def export(folder: Path, tacotron2: Tacotron2, waveglow: WaveGlow | None = None)
         _Step(tacotron2),
         folder / "decoder_iter.onnx",
         (*tacotron2.decoder.start(memory), memory, processed, mask),
-        10,
+        opset or 10,
         input_names=list(STEP_INPUTS),
         output_names=list(STEP_OUTPUTS),
         dynamic_axes={name: {0: "batch_size", 1: "seq_len"} for name in wide},
     )
-    onnx.save(looped(onnx.load(folder / "decoder_iter.onnx"), sizes), folder / "decoder.onnx")
+    step = onnx.load(folder / "decoder_iter.onnx")
+    onnx.save(looped(step, sizes, opset or 11), folder / "decoder.onnx")
     _export(
         tacotron2.postnet,
         folder / "postnet.onnx",
         (torch.randn(1, sizes.mel, MEL_FRAMES),),
-        10,
+        opset or 10,
         input_names=["mel_outputs"],
         output_names=["mel_outputs_postnet"],
         dynamic_axes={
@@ -122,10 +137,10 @@ def export(folder: Path, tacotron2: Tacotron2, waveglow: WaveGlow | None = None)
         },
     )
     if waveglow is not None:
-        _waveglow(folder, waveglow)
+        _waveglow(folder, waveglow, opset or 11)
 
 
-def _waveglow(folder: Path, network: WaveGlow) -> None:
+def _waveglow(folder: Path, network: WaveGlow, opset: int) -> None:
     mixing = network.convinv
     network.convinv = nn.ModuleList(_Inverse(one.conv.weight.detach()) for one in mixing)
     mel = torch.randn(1, network.sizes.mel, MEL_FRAMES, 1)
@@ -134,7 +149,7 @@ def _waveglow(folder: Path, network: WaveGlow) -> None:
         _WaveGlow(network),
         folder / "waveglow.onnx",
         (mel, z),
-        11,
+        opset,
         input_names=["mel", "z"],
         output_names=["audio"],
         dynamic_axes={
@@ -146,7 +161,7 @@ def _waveglow(folder: Path, network: WaveGlow) -> None:
     network.convinv = mixing
 
 
-def looped(step: onnx.ModelProto, sizes: Any) -> onnx.ModelProto:
+def looped(step: onnx.ModelProto, sizes: Any, opset: int) -> onnx.ModelProto:
     """Return the decoder: the single step as the body of a Loop whose trip limit is left out."""
     kinds = {**dict.fromkeys(STEP_INPUTS, TensorProto.FLOAT), "mask": TensorProto.BOOL}
 
@@ -156,6 +171,21 @@ def looped(step: onnx.ModelProto, sizes: Any) -> onnx.ModelProto:
     def constant(name: str, array: Any) -> onnx.NodeProto:
         return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array))
 
+    # As the single step declares them, traced with a batch of 1; only the mask and what lies along
+    # the text keep their axes open. The rest of the body is given as its author wrote it.
+    traced = {one.name: one for one in (*step.graph.input, *step.graph.output)}
+
+    def inside(name: str) -> onnx.ValueInfoProto:
+        made = onnx.ValueInfoProto()
+        made.CopyFrom(traced[name])
+        return made
+
+    def collected(name: str, of: str) -> onnx.ValueInfoProto:
+        made = inside(of)
+        made.name = name
+        return made
+
+    column = ["batch_size", 1]
     body_nodes = [
         *step.graph.node,
         constant("gate_threshold", np.array(0.5, np.float32)),
@@ -178,17 +208,19 @@ def looped(step: onnx.ModelProto, sizes: Any) -> onnx.ModelProto:
         [
             value("iteration_num", TensorProto.INT64, ()),
             value("cond_in", TensorProto.BOOL, ()),
-            *(value(name, TensorProto.FLOAT) for name in State._fields),
-            value("not_finished_in", TensorProto.BOOL),
-            value("mel_lengths_in", TensorProto.INT32),
+            *(inside(name) for name in State._fields),
+            value("not_finished_in", TensorProto.BOOL, column),
+            value("mel_lengths_in", TensorProto.INT32, column),
         ],
         [
             value("cond_out", TensorProto.BOOL, ()),
-            value("decoder_output", TensorProto.FLOAT),
-            *(value(name, TensorProto.FLOAT) for name in CARRIED),
-            value("not_finished_out", TensorProto.BOOL),
-            value("mel_lengths_out", TensorProto.INT32),
-            *(value(n, TensorProto.FLOAT) for n in ("frame_scan", "gate_scan", "alignment_scan")),
+            inside("decoder_output"),
+            *(inside(name) for name in CARRIED),
+            value("not_finished_out", TensorProto.BOOL, column),
+            value("mel_lengths_out", TensorProto.INT32, column),
+            collected("frame_scan", "decoder_output"),
+            collected("gate_scan", "gate_prediction"),
+            collected("alignment_scan", "out_attention_weights"),
         ],
         list(step.graph.initializer),
     )
@@ -244,4 +276,5 @@ def looped(step: onnx.ModelProto, sizes: Any) -> onnx.ModelProto:
         value("mel_lengths_t", TensorProto.INT32, ["batch_size", 1]),
     ]
     graph = helper.make_graph(nodes, "decoder", inputs, outputs)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=max(6, step.ir_version))

@@ -73,8 +73,8 @@ class Prenet(nn.Module):
         for place, layer in enumerate(self.layers):
             x = functional.relu(layer(x))
             if keep is None:
-                drawn = torch.le(torch.rand(x.shape[-1:]), STOP).to(x.dtype)
-                x = x * drawn.unsqueeze(0).expand_as(x[:1]) * 2.0
+                drawn = torch.le(torch.rand(int(x.shape[1])), STOP).to(x.dtype)
+                x = x * drawn.expand(x.size(0), x.size(1)) * 2.0
             else:
                 x = x * keep[place] * 2.0
         return x

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,11 +24,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def resolve(models_dir: Path | None = None) -> tuple[store.ResolvedModels, list[str]]:
+def resolve(
+    models_dir: Path | None = None, *, per_row: bool = False, writing: bool = True
+) -> tuple[store.ResolvedModels, list[str]]:
     said: list[str] = []
     found = store.resolve_models(
-        PIPELINE, model="tiny", models_dir=models_dir, seed=1234, notify=said.append
-    )
+        PIPELINE, model="tiny", models_dir=models_dir, seed=1234, notify=said.append,
+        per_row=per_row, writing=writing,
+    )  # fmt: skip
     return found, said
 
 
@@ -88,6 +93,81 @@ def test_an_empty_folder_becomes_the_cache_and_says_so(tmp_path: Path) -> None:
     found, said = resolve(tmp_path / "mine")
     assert "synthetic weights are kept there" in said[0]
     assert path_of(found).is_relative_to(tmp_path / "mine")
+    again, _ = resolve(tmp_path / "mine")  # what was written there is nothing foreign
+    assert again == found
+
+
+def test_a_plan_writes_nothing_into_an_empty_folder(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    planned, said = resolve(tmp_path / "mine", writing=False)
+    assert "synthetic weights will be kept there" in said[0]
+    assert not list((tmp_path / "mine").iterdir())
+    assert path_of(planned).is_relative_to(cache)
+    found, _ = resolve(tmp_path / "mine")
+    for stage, model in found.models.items():
+        assert model["sha256"] == planned.models[stage]["sha256"]  # so the plan tells the points
+
+
+def test_masks_for_every_row_are_written_into_an_empty_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    shared, per_row = (resolve(tmp_path / "mine", per_row=one)[0] for one in (False, True))
+    assert shared.models["decoder"]["sha256"] != per_row.models["decoder"]["sha256"]
+
+
+@pytest.mark.parametrize("name", ["Encoder.onnx", "notes.txt", ".hidden", "inner/"])
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / name).mkdir(parents=True) if name.endswith("/") else folder.mkdir()
+    if not name.endswith("/"):
+        (folder / name).touch()
+    text = refused(folder)
+    assert "encoder.onnx, decoder.onnx, postnet.onnx are expected" in text
+    assert f"found {name};" in text
+    assert len(list(folder.rglob("*"))) == 1
+
+
+def test_a_folder_of_many_things_is_refused_in_one_line(tmp_path: Path) -> None:
+    for place in range(9):
+        (tmp_path / f"{place}.bin").touch()
+    assert "found 0.bin, 1.bin, 2.bin, 3.bin, 4.bin and 4 more;" in refused(tmp_path)
+
+
+def test_something_else_beside_what_was_written_earlier_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    resolve(tmp_path / "mine")
+    (tmp_path / "mine" / "Decoder.onnx").touch()
+    assert "found Decoder.onnx;" in refused(tmp_path / "mine")
+
+
+def harness(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "model=tiny", "il=16", *words],
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize("words", [(), ("plan=true",)])
+def test_a_command_on_a_folder_of_something_else_is_usage(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "readme.txt").touch()
+    done = harness("models_dir=models", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "encoder.onnx, decoder.onnx, postnet.onnx are expected" in line
+    assert "found readme.txt;" in line
+    assert [one.name for one in (tmp_path / "models").rglob("*")] == ["readme.txt"]
+
+
+def test_a_plan_on_an_empty_folder_shows_the_points_and_leaves_it_empty(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    done = harness("models_dir=models", "plan=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 to measure" in done.stdout
+    assert not list((tmp_path / "models").iterdir())
 
 
 def refused(folder: Path) -> str:

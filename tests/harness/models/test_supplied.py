@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from harness.errors import UsageError
-from harness.models import counts, supplied, synthetic, tacotron2
+from harness.models import batch, counts, supplied, synthetic, tacotron2
 from harness.models.sizes import TINY
 from harness.models.weights import SyntheticWeights
 
@@ -109,6 +109,77 @@ def test_they_run_unchanged_for_one_row_and_for_several(exported: Path, tmp_path
         assert golden["mel_lengths_t"]["shape"] == [document["point"]["config"]["bs"], 1]
         assert document["accuracy"]["state"] == "passed"
         assert set(document["processes"][0]["work"]["decoder_steps"]) == {STOP}
+
+
+EVERY = ("force_float32", "force_float16", "qint8_mixed_float32")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("opset", [None, 13, 17])
+def test_they_run_in_every_form_at_every_batch(
+    backend: str, opset: int | None, exported: Path, tmp_path: Path
+) -> None:
+    """At the exporter's own opsets, and at those of later ones."""
+    pytest.importorskip(backend)
+    folder = exported
+    if opset is not None:
+        folder = tmp_path / "models"
+        folder.mkdir()
+        torch.manual_seed(4)
+        exporter.export(folder, lively(), opset=opset)
+    batches = [1, 4, 8] if opset is None else [4]
+    words = (f"backend={backend}", f"bs={','.join(map(str, batches))}", f"quant={','.join(EVERY)}")
+    done, found = measure(folder, *words, cwd=tmp_path)
+    assert done.returncode in (0, 7), done.stdout + done.stderr  # half may be judged inaccurate
+    names = "decoder_input, attention_hidden, attention_cell, decoder_hidden, decoder_cell"
+    said = [line for line in done.stderr.splitlines() if "a dynamic batch axis" in line]
+    assert len(said) == 1
+    assert f"the body of its Loop declares a fixed batch for {names}" in said[0]
+    assert len(found) == len(batches) * len(EVERY)
+    for document in found:
+        if document["status"]["state"] == "skipped":  # a processor without such kernels
+            continue
+        assert document["status"]["state"] == "ok", document["status"]["reason"]
+        assert set(document["processes"][0]["work"]["decoder_steps"]) == {STOP}
+        assert "dynamic-batch" in {one["code"] for one in document["warnings"]}
+        assert "decoder_input" in document["models"]["decoder"]["loop_fixed"]
+        assert document["models"]["decoder"]["source_path"] == str(folder / "decoder.onnx")
+        effective = document["settings"]["effective"].values()
+        assert [one["fallback"] for one in effective] == [None] * 3
+        if document["point"]["config"]["quant"] == "force_float32":
+            assert document["accuracy"]["state"] == "passed"
+
+
+def test_the_files_as_they_are_run_at_every_batch_too(exported: Path, tmp_path: Path) -> None:
+    done, found = measure(exported, "bs=1,4,8", "backend.graph=contract", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [one["accuracy"]["state"] for one in found] == ["passed"] * 3
+
+
+def test_only_declarations_of_the_body_change(exported: Path) -> None:
+    before, after = (onnx.load(exported / "decoder.onnx") for _ in range(2))
+    batch.free(after)
+    assert batch.fixed(before)
+    assert batch.fixed(after) == ()
+    onnx.checker.check_model(after, full_check=True)
+    assert after.graph.input == before.graph.input
+    bodies = [
+        next(one.g for node in model.graph.node for one in node.attribute if one.name == "body")
+        for model in (before, after)
+    ]
+    assert bodies[1].node == bodies[0].node
+    assert bodies[1].initializer == bodies[0].initializer
+    for value in (*bodies[1].input, *bodies[1].output):
+        dims = value.type.tensor_type.shape.dim
+        assert not dims or not dims[0].HasField("dim_value"), value.name
+    widths = [value.type.tensor_type.shape.dim[1].dim_value for value in bodies[1].input[2:7]]
+    assert widths == [TINY.mel, *[TINY.rnn] * 4]
+
+
+def test_a_body_that_is_declared_as_it_is_called_is_left_alone(tiny: Path) -> None:
+    assert batch.fixed(onnx.load(tiny / "decoder.onnx")) == ()
+    found = supplied.check(tiny / "decoder.onnx", STAGES["decoder"])
+    assert batch.FIXED not in found.as_model()
 
 
 def test_files_that_draw_elsewhere_are_held_against_the_distance_between_seeds(
