@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import platform
@@ -9,7 +10,7 @@ import sys
 import time
 from array import array
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 try:
     import resource
@@ -17,6 +18,13 @@ except ImportError:  # not a POSIX system
     resource = None  # type: ignore[assignment]
 
 CLOCK_READS = 10_000
+
+FLAGS = ("flags", "Features")
+"""What /proc/cpuinfo heads its list of extensions with, on x86 and on Arm."""
+VECTOR = ("avx", "amx", "sse", "ssse", "fma", "f16c", "asimd", "sve", "sme", "i8mm", "bf16")
+"""What the names of vector extensions start with there."""
+ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS")
+"""Variables that limit which extensions kernels use."""
 
 
 def clock_facts(clock: Callable[[], int], name: str) -> Dict[str, Any]:
@@ -99,6 +107,30 @@ def cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def vector_extensions() -> List[str]:
+    """Return the vector extensions this process may use, and every limit set on them.
+
+    Machines of one name differ in them, and a library's limit or a hypervisor hides some. numpy
+    asks the processor itself; the system's list knows more names.
+    """
+    seen = set()
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
+        try:
+            features = importlib.import_module(module).__cpu_features__
+        except (ImportError, AttributeError):  # another version of numpy
+            continue
+        seen = {name for name, here in features.items() if here}
+        break
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as facts:
+            flags = next((line for line in facts if line.startswith(FLAGS)), "")
+        seen.update(flag for flag in flags.partition(":")[2].split() if flag.startswith(VECTOR))
+    except OSError:
+        pass
+    seen.update(f"{name}={os.environ[name]}" for name in ISA_LIMITS if name in os.environ)
+    return sorted(seen)
 
 
 def cpu_name() -> str:

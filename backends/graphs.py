@@ -330,27 +330,31 @@ def _reads(node: Any) -> Iterator[str]:
 
 def small_model(
     nodes: Sequence[Any],
-    takes: Dict[str, List[int]],
-    gives: Dict[str, List[int]],
+    takes: Dict[str, List[Any]],
+    gives: Dict[str, List[Any]],
     rewriting: Callable[[Graph], None],
     domain: str,
+    *,
+    weights: Optional[Dict[str, Any]] = None,
 ) -> bytes:
     """Return a model of some nodes, rewritten, as the bytes of a file.
 
     Args:
         nodes: in order.
-        takes: its inputs, of float32: name and sizes.
+        takes: its inputs, of float32: name and sizes, a name for an open one.
         gives: its outputs, the same.
         rewriting: applied to the graph.
         domain: of the operators beside ONNX's own.
+        weights: its constants, numpy arrays by name.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, helper, numpy_helper
 
     inputs, outputs = (
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in one.items()]
         for one in (takes, gives)
     )
-    graph = Graph(helper.make_graph(list(nodes), "small", inputs, outputs))
+    constants = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
+    graph = Graph(helper.make_graph(list(nodes), "small", inputs, outputs, constants))
     graph.nodes = list(nodes)
     rewriting(graph)
     graph.finish()

@@ -11,7 +11,7 @@ is not.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 from backends.graphs import (
     Graph,
@@ -33,6 +33,55 @@ LARGEST = 127
 LAST = 2**31 - 1
 MIDDLE = 128
 """What stands for zero in unsigned weights."""
+
+
+class Weights(NamedTuple):
+    """How weights of eight bits are kept for the kernels that multiply them."""
+
+    zero: int
+    """What stands for zero."""
+    largest: int
+    """How far from it they reach."""
+
+    def kept(self, values: Any) -> Any:
+        """Return int8 values as they are kept."""
+        import numpy as np
+
+        moved = values.astype(np.int16) + self.zero
+        return moved.astype(np.uint8 if self.zero else np.int8)
+
+
+SIGNED = Weights(0, LARGEST)
+UNSIGNED = Weights(MIDDLE, LARGEST)
+"""onnxruntime widens both sides to 16 bits before it multiplies: exact everywhere, and slower."""
+REDUCED = Weights(0, 64)
+"""Two products with the largest of uint8 fit into 16 bits; half the steps."""
+
+
+class Stored(NamedTuple):
+    """How a model's weights are kept."""
+
+    name: str
+    dense: Weights
+    """Of products and LSTMs, whose errors a decoding loop feeds back."""
+    convolutions: Weights
+    says: str
+    """For the reader of a result."""
+
+
+DIRECT = Stored(
+    "signed",
+    SIGNED,
+    SIGNED,
+    "signed, 8 bits: probed, this CPU's kernels add such products exactly",
+)
+SAFE = Stored(
+    "unsigned",
+    UNSIGNED,
+    REDUCED,
+    "unsigned in products and LSTMs, signed of 7 bits in convolutions: probed, this CPU's kernels "
+    "saturate in 16 bits with signed weights of 8",
+)
 FEW_ROWS = 4
 """Up to so many rows a product is bound by reading its weights, and `_blocked` reads quickest."""
 BLOCK, LEAST_BLOCK = 256, 16
@@ -41,12 +90,12 @@ IN_INT8 = 4
 """The accuracy level at which `MatMulNBits` quantises activations too."""
 
 
-def symmetric(weight: Any, axis: int) -> Tuple[Any, Any]:
+def symmetric(weight: Any, axis: int, largest: int = LARGEST) -> Tuple[Any, Any]:
     """Return int8 weights and the scale of each output; `axis` is the one summed over."""
     import numpy as np
 
     reach = np.abs(weight).max(axis=axis, keepdims=True)
-    scale = np.where(reach == 0.0, 1.0, reach / LARGEST).astype(np.float32)
+    scale = np.where(reach == 0.0, 1.0, reach / largest).astype(np.float32)
     return np.rint(weight / scale).astype(np.int8), scale.squeeze(axis)
 
 
@@ -68,22 +117,33 @@ def products(graph: Graph) -> Iterator[Tuple[Any, Any, Any]]:
             yield one, weight.T if attribute(one, "transB", 0) else weight, bias
 
 
-def dense(graph: Graph, *, few: bool = False) -> int:
+def dense(graph: Graph, weights: Weights, *, few: bool = False) -> int:
     """Quantise products with constant matrices; `few`: for `FEW_ROWS` rows at most."""
     done = 0
     for one, weight, bias in products(graph):
-        making = _blocked if few and _block(weight) >= LEAST_BLOCK else _dynamic
-        graph.replace([one], [making(graph, one, weight, bias)])
+        if few and _block(weight) >= LEAST_BLOCK:
+            made = _blocked(graph, one, weight, bias)
+        else:
+            made = _dynamic(graph, one, weight, bias, weights)
+        graph.replace([one], [made])
         done += 1
     return done
 
 
-def _dynamic(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
+def _zero(graph: Graph, weights: Weights, like: Any = 0) -> str:
+    """Return the name of what stands for zero, in the shape of `like`; "" is nought itself."""
+    import numpy as np
+
+    return graph.weight("zero", np.full_like(like, weights.zero, np.uint8)) if weights.zero else ""
+
+
+def _dynamic(graph: Graph, one: Any, weight: Any, bias: Any, weights: Weights) -> Any:
     """Return a product whose activations get one scale for the whole tensor."""
-    values, scale = symmetric(weight, 0)
-    inputs = [one.input[0], graph.weight("int8", values), graph.weight("scale", scale)]
+    values, scale = symmetric(weight, 0, weights.largest)
+    kept = graph.weight("int8", weights.kept(values))
+    inputs = [one.input[0], kept, graph.weight("scale", scale), _zero(graph, weights)]
     if bias is not None:
-        inputs += ["", graph.weight("bias", bias)]
+        inputs.append(graph.weight("bias", bias))
     return make("DynamicQuantizeMatMul", inputs, one.output[0], domain=VENDOR)
 
 
@@ -95,13 +155,11 @@ def _block(weight: Any) -> int:
 
 def _blocked(graph: Graph, one: Any, weight: Any, bias: Any) -> Any:
     """Return a product whose activations and weights get a scale for each block of inputs."""
-    import numpy as np
-
     inputs, outputs = weight.shape
     size = _block(weight)
     values, scale = symmetric(weight.T.reshape(outputs, inputs // size, size), 2)
-    unsigned = (values.astype(np.int16) + MIDDLE).astype(np.uint8)
-    given_ = [one.input[0], graph.weight("uint8", unsigned), graph.weight("scale", scale)]
+    kept = graph.weight("uint8", UNSIGNED.kept(values))
+    given_ = [one.input[0], kept, graph.weight("scale", scale)]
     if bias is not None:
         given_ += ["", "", graph.weight("bias", bias)]
     return make(
@@ -128,7 +186,7 @@ def asks_how_blocks_multiply() -> bytes:
     return small_model([product], {"x": [1, BLOCK]}, {"y": [1, 1]}, blocked, VENDOR)
 
 
-def lstms(graph: Graph) -> int:
+def lstms(graph: Graph, weights: Weights) -> int:
     """Quantise whole LSTMs."""
     import numpy as np
 
@@ -137,12 +195,15 @@ def lstms(graph: Graph) -> int:
         w, r = (graph.array(one.input[i]) for i in (1, 2))
         if w is None or r is None or attribute(one, "layout", 0):
             continue
-        parts = [symmetric(array.transpose(0, 2, 1), 1) for array in (w, r)]
-        names = [graph.weight("int8", values) for values, _ in parts]
+        parts = [symmetric(array.transpose(0, 2, 1), 1, weights.largest) for array in (w, r)]
+        names = [graph.weight("int8", weights.kept(values)) for values, _ in parts]
         facts = [
             graph.weight(stem, array)
             for _, scale in parts
-            for stem, array in (("scale", scale), ("zero", np.zeros(scale.shape, np.int8)))
+            for stem, array in (
+                ("scale", scale),
+                ("zero", weights.kept(np.zeros(scale.shape, np.int8))),
+            )
         ]
         rest = [given(one, place) for place in range(3, 8)]
         made = make(
@@ -183,20 +244,24 @@ class _Convolution:
         self.back = [0, axes + 1, *range(1, axes + 1)]
 
 
-def convolutions(graph: Graph) -> int:
+def convolutions(graph: Graph, weights: Weights) -> int:
     """Turn convolutions into products of int8 matrices, positions before channels."""
     done = 0
     quantised: Dict[str, List[str]] = {}
     for one in graph.of("Conv"):
         shape = _Convolution(graph, one)
         if shape.ok and not leaves(graph, one.output[0]):
-            graph.replace([one], _product(graph, one, shape, quantised))
+            graph.replace([one], _product(graph, one, shape, quantised, weights))
             done += 1
     return done
 
 
 def _product(
-    graph: Graph, one: Any, conv: _Convolution, quantised: Dict[str, List[str]]
+    graph: Graph,
+    one: Any,
+    conv: _Convolution,
+    quantised: Dict[str, List[str]],
+    weights: Weights,
 ) -> List[Any]:
     import numpy as np
 
@@ -214,11 +279,15 @@ def _product(
         nodes += more
     matrix = np.moveaxis(conv.weight.reshape(*conv.weight.shape[:2], conv.width), 0, -1)
     matrix = matrix.transpose(1, 0, 2).reshape(-1, conv.weight.shape[0])  # (width * in, out)
-    weights, scales = symmetric(matrix, 0)
+    columns, scales = symmetric(matrix, 0, weights.largest)
+    kept = graph.weight("int8", weights.kept(columns))
     product = graph.name("product")
-    inputs = [values, graph.weight("int8", weights), scale, graph.weight("scale", scales), zero]
+    inputs = [
+        *(values, kept, scale, graph.weight("scale", scales)),
+        *(zero, _zero(graph, weights)),
+    ]
     if conv.bias is not None:
-        inputs += ["", graph.weight("bias", conv.bias)]
+        inputs.append(graph.weight("bias", conv.bias))
     return [
         *nodes,
         make("MatMulIntegerToFloat", inputs, product, domain=VENDOR),
@@ -246,17 +315,18 @@ def _windows(graph: Graph, conv: _Convolution, values: str, zero: str) -> Tuple[
     return windows, [*nodes, make("Concat", pieces, windows, axis=-1)]
 
 
-def quantised(model: Any, *, few: bool = False) -> Dict[str, int]:
+def quantised(model: Any, stored: Stored = SAFE, *, few: bool = False) -> Dict[str, int]:
     """Quantise a fused model in place; return how many of each kind were.
 
     Args:
         model: an onnx.ModelProto.
+        stored: how weights are kept; by default so that no processor's sums saturate.
         few: take what is quickest for products of few rows; any number runs.
     """
     changes: Tuple[Tuple[str, Callable[[Graph], int]], ...] = (
-        ("dense", partial(dense, few=few)),
-        ("LSTM", lstms),
-        ("convolution", convolutions),
+        ("dense", partial(dense, weights=stored.dense, few=few)),
+        ("LSTM", partial(lstms, weights=stored.dense)),
+        ("convolution", partial(convolutions, weights=stored.convolutions)),
     )
     if not raise_opset(model, CONVOLUTIONS_SINCE):
         changes = changes[:-1]

@@ -32,7 +32,7 @@ from typing import (
     Union,
 )
 
-from backends import cache, counters, forms, int8, onnxfile, pointwise, readback
+from backends import cache, counters, exact, forms, int8, onnxfile, pointwise, readback
 from backends.base import (
     Artefact,
     Backend,
@@ -63,15 +63,15 @@ SPIN_SINCE = (1, 26)
 """The first version whose threads spin for a set time; before, they spin for ever or not at all."""
 
 JOINED = (*FUSED.rewritings, pointwise.joined_convolutions)
-RECIPES = {
-    one.kind: one
-    for one in (
-        Recipe("blocked", (*JOINED, pointwise.large_products)),
-        Recipe("int8", (*JOINED, int8.quantised)),
-        Recipe("int8-few", (*JOINED, partial(int8.quantised, few=True))),
-    )
-}
-"""What makes each form of a model file but `contract`, which is the file as it is."""
+FLOAT32 = Recipe("blocked", (*JOINED, pointwise.large_products))
+CONTRACT, WHOLE, FEW = "contract", "int8", "int8-few"
+"""Kinds of forms: the model file as it is, int8, and int8 for a decoding loop of few rows."""
+STORED = {one.name: one for one in (int8.DIRECT, int8.SAFE)}
+"""Ways of keeping int8 weights, the quickest first."""
+NO_FORM = (
+    "no int8 form of this model is exact here: products of bytes saturate on this CPU with every "
+    "way of keeping weights that was probed ({})"
+)
 
 LEVELS = ("disabled", "basic", "extended", "all")
 
@@ -94,6 +94,28 @@ Handle = Tuple[Any, Any]
 
 A plain tuple: a dozen are made in every iteration, inside the spans.
 """
+
+
+class Shape(NamedTuple):
+    """Which form a stage runs as."""
+
+    kind: str
+    stored: Optional[str]
+    """How int8 weights are kept, a name of `STORED`; None: there are none."""
+
+    def recipe(self) -> Recipe:
+        """Return what makes the form."""
+        if self.stored is None:
+            return FLOAT32
+        quantised = partial(int8.quantised, stored=STORED[self.stored], few=self.kind == FEW)
+        return Recipe(self.kind, (*JOINED, quantised), self.stored)
+
+    def says(self) -> Optional[str]:
+        """Return how int8 weights are kept, for the reader of a result."""
+        if self.stored is None:
+            return None
+        blocks = "in blocks of inputs where few rows are multiplied; else "
+        return (blocks if self.kind == FEW else "") + STORED[self.stored].says
 
 
 class Profiled(NamedTuple):
@@ -330,8 +352,8 @@ class OnnxRuntimeBackend(Backend):
         The artefact names the model that is loaded, the fused one beside it or the plan's own
         file, and holds what the pass at the least sizes showed. Or all is found in the cache.
         """
-        kinds = {stage.name: self._kind(stage, quant) for stage in plan.stages}
-        keys = {stage.name: self._key(stage, quant, kinds[stage.name]) for stage in plan.stages}
+        shapes = self._shapes(plan, quant)
+        keys = {stage.name: self._key(stage, quant, shapes[stage.name]) for stage in plan.stages}
         paths = {
             name: str(Path(cache_dir) / f"{name}-{key[:16]}.json") for name, key in keys.items()
         }
@@ -350,15 +372,18 @@ class OnnxRuntimeBackend(Backend):
         compiled = {}
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
             making: Dict[str, Callable[[], Form]] = {
-                stage.name: partial(self._form, stage, kinds[stage.name], Path(cache_dir))
+                stage.name: partial(self._form, stage, shapes[stage.name], Path(cache_dir))
                 for stage in plan.stages
             }
             found = self._profiled_pass(plan, quant, making, folder)
             for stage in plan.stages:
                 form, effective, spent_ns = found[stage.name]
+                shape = shapes[stage.name]
+                if shape.says() and form.refused is None:
+                    effective["weights"] = shape.says()
                 artefact = {
                     "key": keys[stage.name],
-                    "kind": kinds[stage.name],
+                    **shape._asdict(),
                     "model": form.path,
                     "rewritten": form.rewritten,
                     "effective": effective,
@@ -372,20 +397,50 @@ class OnnxRuntimeBackend(Backend):
                 )
         return compiled
 
-    def _kind(self, stage: StagePlan, quant: str) -> str:
-        """Return the name of the form a stage runs as."""
-        if self.settings["graph"] == "contract":
-            return "contract"
+    def _shapes(self, plan: Plan, quant: str) -> Dict[str, Shape]:
+        """Return which form each stage runs as.
+
+        Raises:
+            UnsupportedError: int8 is asked for, and no way of keeping weights is exact here.
+        """
+        if self.settings["graph"] == CONTRACT:
+            return {stage.name: Shape(CONTRACT, None) for stage in plan.stages}
         if quant != INT8:
-            return "blocked"
+            return {stage.name: Shape(FLOAT32.kind, None) for stage in plan.stages}
+        stored = self._stored()
+        return {stage.name: Shape(self._kind(stage), stored) for stage in plan.stages}
+
+    def _kind(self, stage: StagePlan) -> str:
+        """Return the kind of int8 form that suits the rows expected."""
         rows = self.expected.get(str(stage.inputs[0].dims[0][0]), 0)
         # Elsewhere every position of the text is a row.
         step = stage.loop is not None or stage.model.get("step")
         few = step and 1 <= rows <= int8.FEW_ROWS
-        return "int8-few" if few and self._blocks_in_int8() else "int8"
+        return FEW if few and self._blocks_in_int8() else WHOLE
+
+    def _stored(self) -> str:
+        """Return the first way of keeping int8 weights that this CPU's kernels add exactly.
+
+        Raises:
+            UnsupportedError: none is.
+        """
+        for name, stored in STORED.items():
+            try:
+                if exact.adds_up(self._small, stored):
+                    return name
+            except ImportError:
+                return int8.SAFE.name  # whoever needs the onnx package says so
+        raise UnsupportedError(NO_FORM.format(", ".join(STORED)))
+
+    def _small(self, model: bytes) -> exact.Run:
+        """Load a small model that asks something of the runtime."""
+        return partial(self._session("a question", model, 0).run, None)
 
     def _blocks_in_int8(self) -> bool:
-        """Return whether the kernels for few rows compute in int8: some versions have others."""
+        """Return whether the kernels for few rows compute in int8, and exactly.
+
+        Some versions have none, or others.
+        """
         import numpy as np
 
         try:
@@ -395,28 +450,29 @@ class OnnxRuntimeBackend(Backend):
         x = np.ones((1, int8.BLOCK), np.float32)
         x[0, 0] = 1000.0
         try:
-            (sums,) = self._session("blocks", model, 0).run(None, {"x": x})
+            (sums,) = self._small(model)({"x": x})
+            return bool(sums < int8.BLOCK / 2) and exact.blocks_add_up(self._small)
         except Exception:  # noqa: BLE001 - a version without the kernel
             return False
-        return bool(sums < int8.BLOCK / 2)
 
-    def _form(self, stage: StagePlan, kind: str, cache_dir: Path) -> Form:
+    def _form(self, stage: StagePlan, shape: Shape, cache_dir: Path) -> Form:
         """Write the model file a stage runs from, or find it."""
-        if kind == "contract":
+        if shape.kind == CONTRACT:
             return forms.contract(stage)
-        return forms.kept(stage, RECIPES[kind], cache_dir, self.name)
+        return forms.kept(stage, shape.recipe(), cache_dir, self.name)
 
-    def _key(self, stage: StagePlan, quant: str, kind: str) -> str:
+    def _key(self, stage: StagePlan, quant: str, shape: Shape) -> str:
         """Return the hash of everything that decides what a stage runs as."""
         facts = [
             ARTEFACT_FORMAT,
             *identity(stage),
             quant,
-            kind,
+            shape,
             self.settings,
             self._import().__version__,
             platform.machine(),
             counters.cpu_name(),
+            counters.vector_extensions(),
             written_by(),
         ]
         return cache.key_of(facts)
@@ -460,7 +516,8 @@ class OnnxRuntimeBackend(Backend):
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> OnnxRuntimeStage:
         """Load the model an artefact names; the artefact must be of this very configuration."""
         built = cache.read(artefact)
-        if built is None or built.get("key") != self._key(stage, quant, str(built.get("kind"))):
+        shape = Shape(str(built.get("kind")), built.get("stored")) if built else None
+        if built is None or shape is None or built.get("key") != self._key(stage, quant, shape):
             raise BackendError(
                 f"{stage.name}: {artefact} was not built for this model, quant, runtime and these "
                 f"options; compile again"

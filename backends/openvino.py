@@ -15,9 +15,20 @@ import functools
 import platform
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
-from backends import cache, counters, forms, lengths, qdq
+from backends import cache, counters, forms, int8, lengths, qdq
 from backends.base import (
     Artefact,
     Backend,
@@ -44,6 +55,16 @@ EXTRA = {INT8: {GROUPS: qdq.GROUP}}
 """Properties that make a mode: they are read back from what was compiled."""
 ROWS = 64
 """Outputs of the dense layer that is asked."""
+CHANNELS = 64
+"""Inputs and outputs of the convolution that is asked whether it saturates."""
+TOP = 255.0
+"""What it reads everywhere, the most that uint8 holds, against the largest int8 weights."""
+SHARE = 0.01
+"""A sum further off than this share of it has saturated: it would be half."""
+NOT_EXACT = (
+    "probed on this CPU, OpenVINO's {}; it needs VNNI, and no ONEDNN_MAX_CPU_ISA that hides it "
+    "(backend=onnxruntime has an exact int8 form for any CPU)"
+)
 BESIDE = (1.0, 1e-3)
 """What that layer reads; it returns the second, which int8, in steps of 1/127, rounds to zero."""
 HEAVY = frozenset(
@@ -72,6 +93,11 @@ def _line(error: BaseException) -> str:
     """Return an error of OpenVINO as one line: its last, which says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the first sentence of an error's line."""
+    return _line(error).split(". ")[0]
 
 
 def _numpy_name(element: str) -> str:
@@ -163,6 +189,8 @@ class OpenVinoBackend(Backend):
         self.settings["threads"] = self.settings["threads"] or counters.cpus()
         self._vendor: Any = None
         self._core: Any = None
+        self._flaw: Optional[str] = None
+        self._flaw_known = False
 
     # What is here
 
@@ -238,8 +266,62 @@ class OpenVinoBackend(Backend):
             return {"skipped": "the CPU has no int8 kernels in OpenVINO"}
         if self.settings["graph"] == "contract":
             return {"skipped": "int8 is a form of the fused graph: leave backend.graph=fused"}
+        flaw = self._int8_flaw()
+        if flaw is not None:
+            return {"skipped": flaw}
         note = "int8 weights; dense layers quantise as they run, convolutions between known ranges"
         return {"form": "float32", "note": note}
+
+    def _int8_flaw(self) -> Optional[str]:
+        """Return why int8 kernels of this CPU are not to be used, None: they are sound.
+
+        That OpenVINO calls itself able is not enough: it takes int8 models on every CPU. So a
+        convolution and a dense layer are run.
+        """
+        if not self._flaw_known:
+            flaws = [flaw for flaw in (self._convolution_flaw(), self._dense_flaw()) if flaw]
+            self._flaw = NOT_EXACT.format("; its ".join(flaws)) if flaws else None
+            self._flaw_known = True
+        return self._flaw
+
+    def _convolution_flaw(self) -> Optional[str]:
+        try:
+            kind, share = self._convolved()
+        except (BackendError, RuntimeError) as error:
+            return f"int8 convolutions do not run ({_sentence(error)})"
+        if kind != "int8":
+            return f"convolutions compute in {kind} where int8 is asked"
+        if abs(share - 1.0) > SHARE:
+            return f"int8 convolutions saturate (a sum comes out as {share:.2f} of itself)"
+        return None
+
+    def _dense_flaw(self) -> Optional[str]:
+        try:
+            rounds = self._asking(INT8)(qdq.GROUP)
+        except (BackendError, RuntimeError) as error:
+            return f"int8 dense layers do not run ({_sentence(error)})"
+        return None if rounds else "dense layers compute in float32 where int8 is asked"
+
+    def _convolved(self) -> Tuple[str, float]:
+        """Return what an int8 convolution computes in, and its largest sum over the true one."""
+        import numpy as np
+
+        self._import()
+        ops = self._vendor.opset13
+        x = ops.parameter([-1, CHANNELS, -1], np.float32)
+        ends = [np.array(end, np.float32) for end in (0.0, TOP)]
+        rounded = ops.fake_quantize(x, *ends, *ends, qdq.STEPS + 1)
+        values = np.full((CHANNELS, CHANNELS, 1), int8.LARGEST, np.int8)
+        scale = np.ones((CHANNELS, 1, 1), np.float32)
+        weights = ops.multiply(ops.convert(ops.constant(values), np.float32), scale)
+        made = ops.convolution(rounded, weights, [1], [0], [0], [1])
+        compiled = self._built("asked", self._vendor.Model([made], [x], "asked"), INT8)
+        seen = Precision(lambda _: False)
+        seen.see(compiled.get_runtime_model())
+        given = np.full((1, CHANNELS, CHANNELS), TOP, np.float32)
+        found = next(iter(compiled.create_infer_request().infer([given]).values()))
+        true = CHANNELS * TOP * int8.LARGEST
+        return "+".join(sorted(seen.compute)) or "unknown", float(found.min()) / true
 
     @staticmethod
     def _modes(half: Dict[str, Any], int8: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
@@ -378,6 +460,7 @@ class OpenVinoBackend(Backend):
                 self._import().__version__,
                 platform.machine(),
                 counters.cpu_name(),
+                counters.vector_extensions(),
                 forms.written_by(),
             ]
         )

@@ -188,13 +188,14 @@ def setting_rows(point: PointView) -> tuple[tuple[str, ...], ...]:
         effective = found[name]
         model = models.get(name) or {}
         source = effective.get("source") if effective.get("verified") else effective.get("reason")
+        weights = effective.get("weights")
         rows.append(
             (
                 plain(name),
                 plain(effective.get("requested") or point.quant),
                 stage_precision(effective),
                 plain(effective.get("provider") or effective.get("device") or UNKNOWN),
-                plain(source or UNKNOWN),
+                plain("; weights ".join(filter(None, (source or UNKNOWN, weights)))),
                 plain(model.get("form") or UNKNOWN),
                 plain(model.get("sha256") or UNKNOWN),
             )

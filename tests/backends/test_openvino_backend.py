@@ -44,7 +44,9 @@ GRAPHS: dict[str, Any] = {
     "waveglow": lambda: waveglow.waveglow(WEIGHTS, TINY),
 }
 ABLE = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-HALF, VNNI = "BF16" in ABLE, "INT8" in ABLE
+HALF = "BF16" in ABLE
+NO_INT8 = OpenVinoBackend({}, "0").precisions()[INT8].get("skipped", "")
+"""Why the backend does not offer int8 on this CPU; what it does not offer is not tested here."""
 
 
 NEAR = 0.05
@@ -169,7 +171,7 @@ def int8_counts(effective: dict[str, Any]) -> dict[str, int]:
     return {kinds[kind]: counts["int8"] for kind, counts in seen if "int8" in counts}
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 @pytest.mark.parametrize("rows", [1, BATCH])
 @pytest.mark.parametrize("name", list(GRAPHS))
 def test_int8_runs_as_such_near_float32(name: str, rows: int, tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_int8_runs_as_such_near_float32(name: str, rows: int, tmp_path: Path) ->
         assert away <= NEAR * np.sqrt(np.mean(one.astype(np.float64) ** 2)) + 1e-6
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 def test_layers_that_are_not_quantised_as_they_run_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +199,7 @@ def test_layers_that_are_not_quantised_as_they_run_are_told_apart(
     assert "int8" not in effective["operators"]["FullyConnected"]
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 def test_a_layer_of_a_group_or_more_rounds_what_it_reads() -> None:
     backend = OpenVinoBackend({"threads": 1}, "0")
     backend.probe()
@@ -206,7 +208,7 @@ def test_a_layer_of_a_group_or_more_rounds_what_it_reads() -> None:
     assert [rounds(width) for width in widths] == [False] * 3 + [True] * 3
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 def test_a_property_that_is_not_taken_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +217,7 @@ def test_a_property_that_is_not_taken_is_an_error(
         both("decoder", tmp_path, INT8)
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 def test_the_product_of_the_roofline_runs_in_int8(tmp_path: Path) -> None:
     path = tmp_path / yardsticks.PRODUCT_FILE
     yardsticks.write_product(path)
@@ -270,7 +272,7 @@ def test_convolutions_without_inputs_to_calibrate_on_are_unsupported(tmp_path: P
         backend.compile(plan, INT8, str(tmp_path))
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no int8 kernels in OpenVINO")
+@pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 def test_whatever_decides_an_int8_form_decides_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +324,36 @@ def test_int8_is_skipped_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     old = OpenVinoBackend({}, "0").precisions()
     assert "no int8 kernels" in old[INT8]["skipped"]
     assert "no half-precision kernels" in old["force_float16"]["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("convolved", "rounds", "reason"),
+    [
+        (("int8", 0.506), True, "int8 convolutions saturate (a sum comes out as 0.51 of itself)"),
+        (("float32", 1.0), True, "convolutions compute in float32 where int8 is asked"),
+        (("int8", 1.0), False, "dense layers compute in float32 where int8 is asked"),
+    ],
+)
+def test_int8_that_does_not_run_as_such_is_not_offered(
+    convolved: tuple[str, float], rounds: bool, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoBackend, "_convolved", lambda _: convolved)
+    monkeypatch.setattr(OpenVinoBackend, "_asking", lambda *_: lambda _: rounds)
+    assert reason in OpenVinoBackend({}, "0").precisions()[INT8]["skipped"]
+    answers = Answers()
+    probed = answers.ask("probe", backend="openvino", options={"threads": 1})
+    assert reason in probed["precisions"][INT8]["skipped"]
+
+
+def test_int8_kernels_that_raise_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("could not create a primitive. Run with ONEDNN_VERBOSE=all")
+
+    monkeypatch.setattr(OpenVinoBackend, "_convolved", broken)
+    monkeypatch.setattr(OpenVinoBackend, "_asking", lambda *_: broken)
+    reason = OpenVinoBackend({}, "0").precisions()[INT8]["skipped"]
+    assert "int8 convolutions do not run (could not create a primitive)" in reason
+    assert "int8 dense layers do not run" in reason
 
 
 @pytest.mark.parametrize("quant", ["force_float32", INT8])
@@ -421,8 +453,8 @@ def test_a_form_that_does_not_load_gives_way_to_the_file_as_it_is(
         return {}
 
     monkeypatch.setattr(forms, "FUSED", forms.Recipe("fused", (refused,)))
-    if quant == INT8 and not VNNI:
-        pytest.skip("this CPU has no int8 kernels in OpenVINO")
+    if quant == INT8 and NO_INT8:
+        pytest.skip(NO_INT8)
     exact, found, effective = both("postnet", tmp_path, quant)
     assert "cannot be loaded" in effective["fallback"]
     assert (effective["requested"], effective["compute"]) == (quant, "float32")

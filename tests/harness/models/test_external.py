@@ -16,7 +16,7 @@ import pytest
 from onnx import external_data_helper, numpy_helper
 
 from backends import onnxfile
-from harness import store
+from harness import files, store
 from harness.errors import UsageError
 from harness.models import counts, supplied, tacotron2
 
@@ -70,8 +70,8 @@ def test_a_folder_named_from_elsewhere_is_measured(models: Path) -> None:
     )
     (data,) = document["models"]["encoder"]["data"]
     assert data["file"] == "encoder.onnx.data"
-    assert data["sha256"] == store.sha256(models / "encoder.onnx.data")
-    assert document["models"]["encoder"]["file_sha256"] == store.sha256(models / "encoder.onnx")
+    assert data["sha256"] == files.sha256(models / "encoder.onnx.data")
+    assert document["models"]["encoder"]["file_sha256"] == files.sha256(models / "encoder.onnx")
 
 
 @pytest.mark.parametrize("graph", ["fused", "contract"])
