@@ -11,7 +11,7 @@ import pytest
 
 from backends import int8, onnxfile, plan, readback
 from backends.forms import Recipe
-from backends.onnxruntime import RECIPES, OnnxRuntimeBackend, OnnxRuntimeStage
+from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
 from backends.testing import Answers
 from tests.backends import small_pipeline
 
@@ -478,7 +478,7 @@ def test_a_form_that_does_not_load_gives_way_to_the_file_as_it_is(
     rewriting: Any, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(RECIPES, "blocked", Recipe("blocked", (rewriting,)))
+    monkeypatch.setattr("backends.onnxruntime.FLOAT32", Recipe("blocked", (rewriting,)))
     answers, answer = loaded(tmp_path)
     for name, said in effective(answer, "fallback").items():
         assert why in str(said), name
