@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness import folder as folders
 from harness import store
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +33,8 @@ class Item:
 
 def sweeps(outputs: Path) -> list[Item]:
     """Return the sweeps in `outputs`, newest first; what is no sweep of ours is not looked at."""
-    found = (path for path in folders.sweeps(outputs) if folders.facts(path))
+    there = [] if outputs.is_symlink() else folders.sweeps(outputs)
+    found = (path for path in there if not path.is_symlink() and folders.facts(path))
     return _sorted(_item(path, "sweep", in_use=folders.is_held(path)) for path in found)
 
 
@@ -44,8 +46,32 @@ def caches() -> list[Item]:
 def _cached(root: Path) -> Iterator[Item]:
     for kind in CACHES:
         place = root / kind
-        if place.is_dir():
-            yield from (_item(path, f"cache: {kind}") for path in place.iterdir())
+        if place.is_dir() and not place.is_symlink() and not root.is_symlink():
+            for path in place.iterdir():
+                if not path.is_symlink():
+                    yield _item(path, f"cache: {kind}")
+
+
+def linked_sweeps(outputs: Path) -> list[Path]:
+    """Return the linked folders in `outputs`, or `outputs` where it is a link itself.
+
+    Nothing goes through a link: neither the link nor what it leads to.
+    """
+    return _links([outputs])
+
+
+def linked_caches() -> list[Path]:
+    """Return the links among the caches and their entries, or the cache where it is one itself."""
+    root = store.cache_folder()
+    return _links([root]) if root.is_symlink() else _links([root / kind for kind in CACHES])
+
+
+def _links(places: Iterable[Path]) -> list[Path]:
+    found = []
+    for place in places:
+        inside = place.iterdir() if place.is_dir() and not place.is_symlink() else ()
+        found += [path for path in (place, *inside) if path.is_symlink() and path.is_dir()]
+    return sorted(found)
 
 
 def _sorted(items: Iterable[Item]) -> list[Item]:
@@ -83,13 +109,15 @@ def remove(item: Item) -> None:
     """Remove a sweep, unless a process has taken it up by now, or an entry of the cache.
 
     Raises:
-        UsageError: a process works in the sweep's folder.
+        UsageError: a process works in the sweep's folder, or a link has taken its place.
         OSError: it cannot be removed.
     """
+    if item.path.is_symlink():
+        raise UsageError(f"{item.path}: has become a link; it is left as it is")
     if item.kind == "sweep":
         with folders.Lock(item.path):
             shutil.rmtree(item.path)
-    elif item.path.is_dir() and not item.path.is_symlink():
+    elif item.path.is_dir():
         shutil.rmtree(item.path)
     else:
         item.path.unlink()
