@@ -7,7 +7,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from reports.text import plain
+from reports.text import plain, plain_lines
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,7 +21,7 @@ def _asset(name: str) -> str:
 
 
 def _plain_lines(text: str) -> str:
-    return "\n".join(plain(line) for line in text.splitlines())
+    return plain_lines(text.rstrip("\n"))
 
 
 def _capfirst(text: str) -> str:

@@ -82,7 +82,8 @@ def _point(point: PointView) -> dict[str, Any]:
         "reason": plain(point.reason or ""),
         "grade": point.grade or "",
         "effective": precision_text(point.document),
-        "command": command_of(point),
+        "command": (command := command_of(point)).text,
+        "apart": list(command.apart),
         "file": plain(point.path or ""),
         "stages": [
             [
