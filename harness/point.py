@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.names import file_name
 from harness.results import point_id
 
 if TYPE_CHECKING:
@@ -70,8 +71,12 @@ class Point:
 
     @property
     def folder(self) -> str:
-        """The name of its folder: readable, and unique by the id."""
-        return f"{self.name}-{self.id}"
+        """The name of its folder: readable, and unique by the id.
+
+        Raises:
+            UsageError: the name is too long for a folder, or cannot be one.
+        """
+        return file_name(f"{self.name}-{self.id}", "point")
 
 
 def make_point(

@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "units", "precision", "rules"},
+    {"errors", "units", "precision", "rules", "regular"},
+    {"names"},
+    {"asked", "ledger"},
     {"models", "statistics", "series", "config", "folder", "load", "peaks"},
     {"bounds", "devices", "energy"},
     {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},
@@ -23,7 +25,7 @@ LAYERS = (
     {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
     {"point"},
     {"worker", "store", "export", "fetch"},
-    {"extensions", "telemetry"},
+    {"extensions", "telemetry", "trust"},
     {"measure"},
     {"plan"},
     {"reference", "wav"},
