@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from harness.names import hydra_value
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -62,11 +60,13 @@ class Ask:
     """Empty for a word that is no `key=value`."""
     value: str
     kind: Allow
+    said: str = ""
+    """As the file has it, where that is not `key=value`."""
 
     @property
     def word(self) -> str:
-        """The word as a command line holds it."""
-        return f"{self.key}={self.value}" if self.key else self.value
+        """The word as a reader is shown it."""
+        return self.said or f"{self.key}={self.value}"
 
 
 def of_word(word: str) -> Ask | None:
@@ -76,9 +76,9 @@ def of_word(word: str) -> Ask | None:
     head, equals, value = word.partition("=")
     key = head.lstrip("+")
     if not equals or head.startswith("-"):
-        return Ask("", word, Allow.plugins)
+        return Ask("", "", Allow.plugins, word)
     kind = _kind(key, value)
-    return None if kind is None else Ask(key, value, kind)
+    return None if kind is None else Ask(key, value, kind, word)
 
 
 def _kind(key: str, value: str) -> Allow | None:
@@ -129,8 +129,3 @@ def allowed(words: Sequence[str]) -> list[str]:
     """Return what `allow=` of a command line names, before anything checked it."""
     named = [word.partition("=")[2] for word in words if word.startswith("allow=")]
     return [part for part in re.split(r"[\s,]+", named[-1].strip("[]")) if part] if named else []
-
-
-def typed(ask: Ask) -> str:
-    """Return the word as it is typed to say it again."""
-    return f"{ask.key}={hydra_value(ask.value)}" if ask.key else ask.value
