@@ -21,6 +21,7 @@ def main() -> None:
     _forget_working_folder()
     from harness import streams  # noqa: PLC0415 - path first
     from harness.errors import ExitStatus, HarnessError  # noqa: PLC0415 - path first
+    from harness.names import plain  # noqa: PLC0415
 
     streams.make_lasting()
     if len(sys.argv) > 1 and sys.argv[1] == "--version":
@@ -31,7 +32,7 @@ def main() -> None:
     try:
         status = _dispatch(sys.argv[1:])
     except HarnessError as error:
-        sys.stderr.write(f"harness: error: {error}\n")
+        sys.stderr.write(f"harness: error: {plain(error)}\n")
         status = error.status
     except KeyboardInterrupt:
         sys.stderr.write("harness: interrupted\n")

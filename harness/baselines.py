@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from harness import compare, results
+from harness import asked, compare, results, trust
+from harness.asked import MODELS_DIR, PYTHON, Allow, Ask
 from harness.config import Model, Quant
 from harness.errors import UsageError
+from harness.names import quoted
 from harness.pairing import Pair
 from harness.plan import Side
 from harness.point import without_asked
@@ -119,28 +121,59 @@ def beside(candidates: Sequence[PlannedPoint], planner: Planner) -> Beside:
     """Plan the baseline's points again, each with its null control, for the same blocks.
 
     Raises:
-        UsageError: a candidate has no baseline or several, or one cannot be measured here as it
-            was.
+        UsageError: a candidate has no baseline or several, one cannot be measured here as it
+            was, or it asks for what is not taken from a file.
     """
     config = candidates[0].config
     if config.baseline is None:
         return Beside((), {})
     folder = resolve(config.baseline, "baseline=")
-    documents = results.load_sweep(folder).trials if folder.is_dir() else ()
-    if not documents:
-        raise UsageError(f"baseline={config.baseline}: holds no result file; name a sweep's folder")
+    documents = _documents(config.baseline, folder)
     planned: dict[str, PlannedPoint] = {}
     pairs = {}
     for candidate in candidates:
         document = partner(candidate.point.facts, documents)
         key = document["point"]["id"]
         if key not in planned:
-            planned[key] = _again(document, candidate.config, planner)
+            stored = config_of(document, candidate.config)
+            trust.refuse_unknown(
+                f"baseline={quoted(config.baseline)}",
+                folder,
+                list(_asks(stored, candidate.config)),
+                config.allow,
+            )
+            planned[key] = _again(document, stored, planner)
         pairs[candidate.point.id] = planned[key].point.id
     # Points that differed only in how they were measured are one here: measured as candidates are.
     unique = {one.point.id: one for one in planned.values()}
     sides = [Side.BASELINE, Side.CONTROL] if config.null_control else [Side.BASELINE]
     return Beside([replace(one, side=side) for one in unique.values() for side in sides], pairs)
+
+
+def _documents(asked_for: str, folder: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the results of a baseline.
+
+    Raises:
+        UsageError: there is none that can be read.
+    """
+    found = results.load_sweep(folder) if folder.is_dir() else None
+    if found is None or not found.trials:
+        why = found.problems[0] if found and found.problems else "holds no result file"
+        raise UsageError(f"baseline={asked_for}: {why}; name a sweep's folder")
+    return found.trials
+
+
+def _asks(stored: Config, like: Config) -> Iterator[Ask]:
+    """Yield what a stored point asks for beyond measuring, and this command does not say too."""
+    for one in asked.of_options(stored.backend):
+        if one.key != PYTHON or one.value != like.backend.get("python"):
+            yield one
+    if stored.models_dir is not None and not _same_place(stored.models_dir, like.models_dir):
+        yield Ask(MODELS_DIR, stored.models_dir, Allow.places)
+
+
+def _same_place(one: str, other: str | None) -> bool:
+    return other is not None and Path(one).absolute() == Path(other).resolve()
 
 
 def partner(facts: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -168,13 +201,13 @@ def partner(facts: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) ->
     return nearest[0]
 
 
-def _again(document: Mapping[str, Any], like: Config, planner: Planner) -> PlannedPoint:
+def _again(document: Mapping[str, Any], stored: Config, planner: Planner) -> PlannedPoint:
     """Return the plan of a stored point.
 
     Raises:
         UsageError: what would be measured is not what was.
     """
-    (planned,) = planner.plan([config_of(document, like)])
+    (planned,) = planner.plan([stored])
     facts = without_asked(document["point"]["config"])
     if planned.point.id != results.point_id(facts):
         keys = compare.differing_keys("", facts, planned.point.facts)
@@ -186,24 +219,48 @@ def _again(document: Mapping[str, Any], like: Config, planner: Planner) -> Plann
 
 
 def config_of(document: Mapping[str, Any], like: Config) -> Config:
-    """Return the configuration of a stored point, measured as `like` is."""
+    """Return the configuration of a stored point, measured as `like` is.
+
+    Raises:
+        UsageError: the document does not describe a point.
+    """
     facts = document["point"]["config"]
-    models = [model for model in document["models"].values() if "path" in model]
-    paths = [Path(model.get("source_path", model["path"])) for model in models]
-    supplied = facts["model"] is None and paths
-    return replace(
-        like,
-        quant=Quant(facts["quant"]),
-        bs=facts["bs"],
-        il=facts["il"],
-        waveglow=facts["waveglow"],
-        backend=dict(document["settings"]["requested"]["options"]),
-        model=like.model if facts["model"] is None else Model(facts["model"]),
-        devices=list(facts["devices"]),
-        models_dir=str(paths[0].parent) if supplied else None,
-        seed=facts["seed"],
-        baseline=None,
-    )
+    try:
+        models = [model for model in document["models"].values() if "path" in model]
+        paths = [Path(model.get("source_path", model["path"])) for model in models]
+        supplied = facts["model"] is None and paths
+        made = replace(
+            like,
+            quant=Quant(facts["quant"]),
+            bs=_whole(facts["bs"]),
+            il=_whole(facts["il"]),
+            waveglow=bool(facts["waveglow"]),
+            backend=dict(document["settings"]["requested"]["options"]),
+            model=like.model if facts["model"] is None else Model(_name(facts["model"])),
+            devices=[_name(one) for one in facts["devices"]],
+            models_dir=str(paths[0].parent) if supplied else None,
+            seed=_whole(facts["seed"]),
+            baseline=None,
+        )
+        _name(made.backend["name"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"baseline {quoted(document['point'].get('name'))}: its result file does not describe "
+            f"a point ({type(error).__name__}: {error})"
+        ) from error
+    return made
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{quoted(value)} is no whole number")
+    return value
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.:+-]+", value, re.ASCII):
+        raise TypeError(f"{quoted(value)} is no name")
+    return value
 
 
 def judge(folder: Path, *, delta: float, control: bool = True) -> compare.Comparison:

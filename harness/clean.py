@@ -37,8 +37,9 @@ class Item:
 
 def sweeps(outputs: Path) -> list[Item]:
     """Return the sweeps in `outputs`, newest first; what is no sweep of ours is not looked at."""
-    found = (path for path in folders.sweeps(outputs) if folders.facts(path))
-    return _sorted(_item(path, kind="sweep", in_use=folders.is_held(path)) for path in found)
+    there = [] if outputs.is_symlink() else folders.sweeps(outputs)
+    own = (path for path in there if not path.is_symlink() and folders.facts(path))
+    return _sorted(_item(path, kind="sweep", in_use=folders.is_held(path)) for path in own)
 
 
 def caches() -> list[Item]:
@@ -50,10 +51,10 @@ def _cached(root: Path) -> Iterator[Item]:
     used = uses.used(root)
     for kind in CACHES:
         place = root / kind
-        if not place.is_dir():
+        if not place.is_dir() or place.is_symlink() or root.is_symlink():
             continue
         together: dict[str, list[Path]] = {}
-        for path in sorted(place.iterdir()):
+        for path in sorted(path for path in place.iterdir() if not path.is_symlink()):
             stem = "" if path.is_dir() else path.name.partition(".")[0]
             together.setdefault(stem or path.name, []).append(path)
         for paths in together.values():
@@ -64,6 +65,28 @@ def _are_used(paths: Iterable[Path], used: Iterable[Path]) -> bool:
     """Return whether a running process uses any of these files, or what is in these folders."""
     mine = {path.absolute() for path in paths}
     return any(mine & {one, *one.parents} for one in used)
+
+
+def linked_sweeps(outputs: Path) -> list[Path]:
+    """Return the linked folders in `outputs`, or `outputs` where it is a link itself.
+
+    Nothing goes through a link: neither the link nor what it leads to.
+    """
+    return _links([outputs])
+
+
+def linked_caches() -> list[Path]:
+    """Return the links among the caches and their entries, or the cache where it is one itself."""
+    root = store.cache_folder()
+    return _links([root]) if root.is_symlink() else _links([root / kind for kind in CACHES])
+
+
+def _links(places: Iterable[Path]) -> list[Path]:
+    found = []
+    for place in places:
+        inside = place.iterdir() if place.is_dir() and not place.is_symlink() else ()
+        found += [path for path in (place, *inside) if path.is_symlink() and path.is_dir()]
+    return sorted(found)
 
 
 def _sorted(items: Iterable[Item]) -> list[Item]:
@@ -113,9 +136,12 @@ def remove(item: Item) -> None:
     """Remove a sweep or an entry of the cache, unless a process has taken it up by now.
 
     Raises:
-        UsageError: a process works in the sweep's folder, or uses the entry.
+        UsageError: a process works in the sweep's folder or uses the entry, or a link has taken
+            its place.
         OSError: it cannot be removed.
     """
+    if item.path.is_symlink():
+        raise UsageError(f"{item.path}: has become a link; it is left as it is")
     if item.kind == "sweep":
         with folders.Lock(item.path):
             shutil.rmtree(item.path)

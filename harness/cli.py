@@ -19,6 +19,7 @@ from harness import (
     compat,
     compose,
     cooling,
+    exclusive,
     extensions,
     fitness,
     forecast,
@@ -26,6 +27,7 @@ from harness import (
     results,
     resume,
     store,
+    trust,
 )
 from harness import folder as folders
 from harness.config import FailOn, Retry
@@ -33,7 +35,7 @@ from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.interrupt import Interrupt
 from harness.plan import Planner, Side
-from harness.sweep import Session, Sweep
+from harness.sweep import Session, Sweep, device_names
 from harness.units import parse_duration, size
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def run(configs: Sequence[Config]) -> ExitStatus:
         return ExitStatus.FINE
     for point in () if compose.launches else points:
         cooling.check(point.config.measure)
+        exclusive.check(device_names([point]))
     if first.budget:
         session.deadline = begun + (parse_duration(first.budget) or 0)
     statuses = set()
@@ -124,8 +127,19 @@ def _place(config: Config, asked: resume.Asked, console: Console) -> resume.Plac
     if config.resume == "never":
         return resume.anew()
     if config.resume == "auto":
-        return resume.automatic(Path(config.outputs), asked, console.notice)
-    return resume.named(Path(config.resume), asked)
+        place = resume.automatic(Path(config.outputs), asked, console.notice)
+    else:
+        place = resume.named(Path(config.resume), asked)
+    if place.folder is None or not compose.launches:
+        return place
+    try:
+        trust.refuse_launcher(f"resume={config.resume}", place.folder, config.allow)
+    except UsageError as error:
+        if config.resume != "auto":
+            raise
+        console.notice(f"{place.folder} is not continued ({error}): measured anew")
+        return resume.anew()
+    return place
 
 
 def _round(
@@ -206,9 +220,11 @@ def _held(
     if folder is not None:
         try:
             lock = folders.Lock(folder).__enter__()
-        except UsageError:
+        except UsageError as error:
             if config.resume != "auto":
                 raise
+            if isinstance(error, folders.LockFileError):
+                console.notice(f"{error}; measured anew meanwhile")
             folder = None  # another process was faster: this one measures for itself
             session.place = resume.anew()
         else:

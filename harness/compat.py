@@ -15,6 +15,7 @@ import numpy as np
 from harness import accuracy, statistics
 from harness.errors import ResultFileError
 from harness.metrics import CL
+from harness.names import file_name
 from harness.series import WHOLE, Series
 
 if TYPE_CHECKING:
@@ -116,9 +117,13 @@ def blocks(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def log_name(document: Mapping[str, Any]) -> str:
-    """Return the file name the original would give: `<quant>_<batch>_<length>_log_perf`."""
+    """Return the file name the original would give: `<quant>_<batch>_<length>_log_perf`.
+
+    Raises:
+        UsageError: what the document says makes no file's name.
+    """
     config = document["point"]["config"]
-    return f"{config['quant']}_{config['bs']}_{config['il']}_log_perf"
+    return file_name(f"{config['quant']}_{config['bs']}_{config['il']}_log_perf", "log")
 
 
 def log_text(found: Sequence[Block], note: str | None = None) -> str:

@@ -14,9 +14,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 
-from harness import config, extensions
+from harness import asked as asking
+from harness import config, extensions, trust
 from harness import folder as folders
 from harness.errors import UsageError
+from harness.names import hydra_value, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,10 +112,10 @@ def conf_folder() -> Path:
     raise UsageError(f"conf/config.yaml is neither in {HERE} nor in {HERE.parent}: reinstall")
 
 
-def _devices_as_list(argument: str) -> str:
+def _as_list(argument: str) -> str:
     # devices=0,1 names two devices of one point; Hydra would read a sweep over devices.
-    match = re.fullmatch(r"devices=([\w:.]+(?:,[\w:.]+)*)", argument)
-    return f"devices=[{match[1]}]" if match else argument
+    match = re.fullmatch(r"(devices|allow)=([\w:.]+(?:,[\w:.]+)*)", argument)
+    return f"{match[1]}=[{match[2]}]" if match else argument
 
 
 def one_line(error: BaseException) -> str:
@@ -142,7 +144,7 @@ def help_text(arguments: list[str]) -> str:
     """
     config.register()
     extensions.register(arguments)
-    overrides = [_devices_as_list(one) for one in arguments if not one.startswith("-")]
+    overrides = [_as_list(one) for one in arguments if not one.startswith("-")]
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             composed = hydra.compose("config", overrides)
@@ -167,17 +169,35 @@ def without_session(arguments: Sequence[str]) -> list[str]:
 def continued(arguments: list[str]) -> list[str]:
     """Return the command line of the sweep that `resume=DIR` names, when nothing else is asked for.
 
+    What runs and where files go may be said beside it; it then stands in place of what the folder
+    asks for. Further rounds go beside the folder, wherever the first command put them.
+
     Raises:
-        UsageError: the folder holds no sweep.
+        UsageError: the folder holds no sweep, or asks for what is not taken from it.
     """
     last = next((one for one in reversed(arguments) if one.startswith("resume=")), "")
     named = last.removeprefix("resume=")
-    if named in {"", "auto", "never"} or without_session(arguments):
+    own = without_session(arguments)
+    answers = asking.given(own)
+    if named in {"", "auto", "never"} or len(asking.of_words(own)) < len(own):
         return arguments
     stored = folders.facts(Path(named)).get("arguments")
-    if stored is None:
+    if not isinstance(stored, list) or not all(isinstance(one, str) for one in stored):
         raise UsageError(f"resume={named}: not a sweep's folder (there is no sweep.json of ours)")
-    return [*stored, *arguments]
+    stored = [one for one in without_session(stored) if _key(one) not in {"outputs", *answers}]
+    trust.refuse_unknown(
+        f"resume={quoted(named)}", Path(named), asking.of_words(stored), trust.allowed(arguments)
+    )
+    beside = [] if "outputs" in answers else [f"outputs={hydra_value(_parent(named))}"]
+    return [*stored, *beside, *arguments]
+
+
+def _parent(folder: str) -> str:
+    return str(Path(folder).absolute().parent)
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
 
 
 def points(arguments: list[str]) -> list[config.Config]:
@@ -189,6 +209,7 @@ def points(arguments: list[str]) -> list[config.Config]:
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(help_text(arguments))
         return []
+    trust.allowed(arguments)  # a wrong word is refused before anything else is looked at
     arguments = continued(arguments)
     config.register()
     extensions.register(arguments)
@@ -204,7 +225,7 @@ def points(arguments: list[str]) -> list[config.Config]:
         sweep_only.append(bool(HydraConfig.get().sweeper.params))
         collected.append(composed)
 
-    sys.argv[1:] = [_devices_as_list(argument) for argument in arguments]
+    sys.argv[1:] = [_as_list(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines and leaves by itself
     said = io.StringIO()
     try:

@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.asked import Allow  # noqa: TC001 - OmegaConf reads the types of fields
 from harness.errors import UsageError
 from harness.rules import Rules
 from harness.units import parse_duration
@@ -74,7 +75,7 @@ class Retry(StrEnum):
     failed = "failed"
 
 
-SESSION_KEYS = ("resume", "retry", "budget", "plan")
+SESSION_KEYS = ("resume", "retry", "budget", "plan", "allow")
 """Keys that say how one session goes about it, and nothing about what is measured."""
 
 
@@ -308,6 +309,8 @@ class Config:
     """failed: measure points that failed or timed out again, in the folder they failed in."""
     budget: str | None = None
     """Most time for the whole command, such as 30m or 1h30m; null: none."""
+    allow: list[Allow] = field(default_factory=list)
+    """What resume= and baseline= may take from files that are not known to be your own."""
     repeat: int = 1
     """How often the whole sweep is measured, each time into a folder of its own."""
 

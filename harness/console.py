@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness import accuracy, modes
 from harness.metrics import CL, RESPONSE, headline, subject_words, withheld
+from harness.names import plain, plain_lines
 from harness.precision import precision_text
 from harness.remarks import Remarks
 from harness.series import WHOLE
@@ -43,7 +44,7 @@ class Console:
     def notice(self, message: str) -> None:
         """Say something a reader should know, once."""
         self._clear()
-        self._err.write(f"harness: {message}\n")
+        self._err.write(f"harness: {plain(message)}\n")
         self._err.flush()
 
     def urgent(self, message: str) -> None:
@@ -58,7 +59,7 @@ class Console:
     def say(self, line: str = "") -> None:
         """Write one line of the result."""
         self._clear()
-        self._out.write(line + "\n")
+        self._out.write(plain_lines(line) + "\n")
         self._out.flush()
 
     def plan(self, rows: Sequence[Forecast], total: Total, folder: Path | None) -> None:
@@ -97,7 +98,7 @@ class Console:
 
     def _show(self, line: str, word: str) -> None:
         """Show a line that passes; `word` changes where a log should hold one more line."""
-        at = time.monotonic()
+        line, at = plain(line), time.monotonic()
         kind, then = self._last
         if self._live:
             if at - then >= REFRESH_S or kind != word:

@@ -20,11 +20,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from harness import config as configuration
-from harness import files, resume, streams
+from harness import files, regular, resume, streams
 from harness import folder as folders
 from harness.console import Console
 from harness.errors import HarnessError, UsageError
 from harness.exclusive import VISIBLE
+from harness.names import file_name, hydra_value
 from harness.plan import Planner
 from harness.point import as_stored, beside_facts
 from harness.sweep import Session, Sweep
@@ -77,7 +78,10 @@ class Fleet:
             hydra_context=self.context, task_function=task, config=self.composed
         )
         where = {id(one): place for place, one in enumerate(self.configs)}
-        jobs = [[*self.overrides[where[id(one)]], f"hydra.sweep.dir={folder}"] for one in configs]
+        jobs = [
+            [*self.overrides[where[id(one)]], f"hydra.sweep.dir={hydra_value(str(folder))}"]
+            for one in configs
+        ]
         return list(launcher.launch(jobs, initial_job_idx=0))
 
 
@@ -176,7 +180,12 @@ class _Job:
     @property
     def ended(self) -> bool:
         """A new result file is there."""
-        return bool(_files(self.point) - self.before)
+        return bool(self.made)
+
+    @property
+    def made(self) -> set[str]:
+        """The result files that are new."""
+        return _files(self.point) - self.before
 
 
 class _Launch(threading.Thread):
@@ -203,7 +212,7 @@ def _collect(sweep: Sweep, jobs: Sequence[_Job], launch: _Launch) -> None:
         launch.join(POLL_S)
         for place, job in list(waiting.items()):
             if job.ended:
-                sweep.adopt(job.point)
+                _adopt(sweep, job)
                 del waiting[place]
     if launch.is_alive():
         return
@@ -219,12 +228,21 @@ def _gather(sweep: Sweep, job: _Job, returned: Any, reason: str) -> None:
     """Take what a job left in the folder or returned; else the point is lost."""
     done = getattr(returned, "_return_value", returned)
     if isinstance(done, Done) and done.file and not job.ended:
-        files.write_whole(job.point.folder / done.file, done.content, replace=False)
+        sweep.ledger.note(done.content)
+        path = job.point.folder / file_name(done.file, "a job's result file")
+        files.write_whole(path, done.content, replace=False)
     if job.ended:
-        sweep.adopt(job.point)
+        _adopt(sweep, job)
         return
     said = done.reason if isinstance(done, Done) else done
     _lost(sweep, job.point, reason if said is None else str(said).strip().splitlines()[0])
+
+
+def _adopt(sweep: Sweep, job: _Job) -> None:
+    """Take a job's result over; the ledger of whoever started the job knows it from then on."""
+    for name in sorted(job.made):
+        sweep.ledger.note(regular.read(job.point.folder / name))
+    sweep.adopt(job.point)
 
 
 def _lost(sweep: Sweep, point: Trial, why: str) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from harness import regular
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ SWEEP_FILE = "sweep.json"
 LOCK_FILE = ".lock"
 SCHEMA = {"name": "harness.sweep", "major": 1, "minor": 0}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LockFileError(UsageError):
+    """What stands where a folder's lock belongs is no file of ours."""
 
 
 def create(outputs: Path) -> Path:
@@ -50,7 +55,7 @@ def create(outputs: Path) -> Path:
 def facts(folder: Path) -> dict[str, Any]:
     """Return what `sweep.json` says; empty when it is missing, unreadable or not ours."""
     try:
-        found = json.loads((folder / SWEEP_FILE).read_bytes())
+        found = json.loads(regular.read(folder / SWEEP_FILE))
     except (OSError, ValueError):
         return {}
     schema = found.get("schema") if isinstance(found, dict) else None
@@ -97,12 +102,20 @@ class Lock:
 
         Raises:
             UsageError: another process works in the folder, or it cannot be written.
+            LockFileError: the lock is a link, a FIFO or the like; what it leads to is as it was.
         """
         try:
             self._descriptor = self._open()
+        except regular.NotRegularError as error:
+            raise LockFileError(
+                f"{self.path} {error.strerror}, and a lock must be a file of its own; delete it, "
+                "then run the same command again"
+            ) from error
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be written ({error.strerror})") from error
         left = _read(self._descriptor)
+        # A lock that another user wrote names no process that may be ended here.
+        mine = os.fstat(self._descriptor).st_uid == os.geteuid()
         if left and left.get("host") != platform.node():
             os.close(self._descriptor)
             raise UsageError(
@@ -110,7 +123,7 @@ class Lock:
                 f"if that process has ended, delete {self.path}"
             )
         self.left_behind = left or None
-        if left:
+        if left and mine:
             _end(left.get("worker"))
         self._holder = {
             "host": platform.node(),
@@ -123,7 +136,7 @@ class Lock:
 
     def _open(self) -> int:
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = regular.open_file(self.path, os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -135,7 +148,7 @@ class Lock:
                 ) from error
             # The last holder may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
-                if self.path.stat().st_ino == os.fstat(descriptor).st_ino:
+                if self.path.lstat().st_ino == os.fstat(descriptor).st_ino:
                     return descriptor
             os.close(descriptor)
 
@@ -157,9 +170,12 @@ class Lock:
 
 
 def is_held(folder: Path) -> bool:
-    """Return whether a process on this machine works in a sweep's folder now."""
+    """Return whether a process on this machine works in a sweep's folder now.
+
+    What is no lock of ours holds nothing; taking it is what fails.
+    """
     try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
+        descriptor = regular.open_file(folder / LOCK_FILE, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -187,6 +203,8 @@ def _named(holder: Mapping[str, Any]) -> str:
 
 def _end(worker: Any) -> None:
     """End the worker of a dead controller and its children, unless it has ended by itself."""
-    if isinstance(worker, dict) and _process_facts(worker.get("pid", 0)) == worker:
+    pid = worker.get("pid") if isinstance(worker, dict) else None
+    # A group of 0 would be our own, of 1 everybody's.
+    if isinstance(pid, int) and pid > 1 and _process_facts(pid) == worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker["pid"], signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)

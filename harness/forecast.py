@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness import resume, store
+from harness import regular, resume, store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def _earlier(point: PlannedPoint, outputs: Path) -> Mapping[str, Any] | None:
     paths = outputs.glob(f"*/points/*-{point.point.id}/*.json*")
     for path in sorted(paths, key=lambda one: one.name, reverse=True):
         with contextlib.suppress(OSError, EOFError, ValueError, KeyError):
-            raw = path.read_bytes()
+            raw = regular.read(path)
             document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
             if document["processes"] and document["status"]["state"] == "ok":
                 found: Mapping[str, Any] = document

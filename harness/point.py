@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.config import Kind
+from harness.names import file_name
 from harness.naming import ASKED, LONGEST_FILE, called, file_safe, flat
 from harness.results import point_id
 
@@ -104,8 +105,12 @@ class Point:
 
     @property
     def folder(self) -> str:
-        """The name of its folder: readable, and unique by the id."""
-        return f"{self.name}-{self.id}"
+        """The name of its folder: readable, and unique by the id.
+
+        Raises:
+            UsageError: the name is too long for a folder, or cannot be one.
+        """
+        return file_name(f"{self.name}-{self.id}", "point")
 
 
 def make_point(

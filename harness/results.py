@@ -18,15 +18,29 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness import advice, bounds, compat, devices, energy, files, metrics, outliers, steady
-from harness.errors import ResultFileError
+from harness import (
+    advice,
+    bounds,
+    compat,
+    devices,
+    energy,
+    files,
+    metrics,
+    outliers,
+    regular,
+    steady,
+)
+from harness.errors import ResultFileError, UsageError
 from harness.folder import SWEEP_FILE
+from harness.names import file_name
 from harness.rules import Rules
 from harness.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    Note = Callable[[bytes], None]
 
 SCHEMA = {"name": "harness.trial", "major": 1, "minor": 1}
 COMPRESS_FROM = 2000
@@ -109,14 +123,23 @@ def drop_leavings(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def _nobody(_: bytes) -> None:
+    """Be told of a file that is going to be written, and keep nothing of it."""
+
+
 def pretty(value: Any) -> bytes:
     """Return a value as one line of JSON; what JSON cannot hold is null."""
     value = _finite(value)
     return (json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def write_trial(folder: Path, document: Mapping[str, Any]) -> Path:
+def write_trial(folder: Path, document: Mapping[str, Any], note: Note = _nobody) -> Path:
     """Write a complete document into a point's folder, and drop the journal it replaces.
+
+    Args:
+        folder: of the point.
+        document: complete.
+        note: told the file's content just before the file appears.
 
     Returns:
         The file: `<trial_id>.json`, compressed from 2,000 iterations on.
@@ -128,6 +151,7 @@ def write_trial(folder: Path, document: Mapping[str, Any]) -> Path:
     iterations = sum(len(p["columns"].get("latency_ns", ())) for p in document["processes"])
     if iterations >= COMPRESS_FROM:
         content, name = gzip.compress(content, mtime=0), f"{name}.gz"
+    note(content)
     files.write_whole(folder / name, content, replace=False)
     shutil.rmtree(parts_folder(folder, document["trial_id"]), ignore_errors=True)
     return folder / name
@@ -138,9 +162,17 @@ def parts_folder(folder: Path, trial_id: str) -> Path:
     return folder / f"{trial_id}.parts"
 
 
-def write_sweep(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write what a sweep is going to do: command, order of points, method, versions."""
-    files.write_whole(folder / SWEEP_FILE, pretty(facts), replace=True)
+def write_sweep(folder: Path, facts: Mapping[str, Any], note: Note = _nobody) -> None:
+    """Write what a sweep is going to do: command, order of points, method, versions.
+
+    Args:
+        folder: of the sweep.
+        facts: all of it.
+        note: told the file's content just before the file appears.
+    """
+    content = pretty(facts)
+    note(content)
+    files.write_whole(folder / SWEEP_FILE, content, replace=True)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -167,7 +199,7 @@ def load_trial(path: Path) -> dict[str, Any]:
         ResultFileError: it is unreadable, no such file, newer than this reader, or altered.
     """
     try:
-        raw = path.read_bytes()
+        raw = regular.read(path)
         text = gzip.decompress(raw) if path.suffix == ".gz" else raw
         document = orjson.loads(text)
     except (OSError, EOFError, ValueError) as error:
@@ -182,6 +214,10 @@ def load_trial(path: Path) -> dict[str, Any]:
         )
     if not _as_stated(text, document):
         raise ResultFileError(f"{path}: its content does not match its content_sha256")
+    try:
+        file_name(document.get("trial_id"), "trial_id")
+    except UsageError as error:
+        raise ResultFileError(f"{path}: {error}") from error
     found: dict[str, Any] = document
     return found
 
@@ -239,7 +275,7 @@ def load_sweep(
 
 def _sweep_facts(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / SWEEP_FILE).read_bytes())
+        found = json.loads(regular.read(folder / SWEEP_FILE))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, journal, results, signature
+from harness import environment, journal, regular, results, signature
 from harness import folder as folders
 from harness.errors import ResultFileError, UsageError
 from harness.trial import LOST
@@ -118,11 +118,12 @@ def automatic(outputs: Path, what: Asked, notify: Notify) -> Place:
     """
     for folder in reversed(folders.sweeps(outputs)):
         facts = folders.facts(folder)
-        if facts.get("key") != what.key or folders.is_held(folder):
+        if facts.get("key") != what.key or folders.is_held(folder) or not _sound(facts):
             continue
         other = differences(facts["conditions"], what.conditions)
         repeat = facts["repeat"]
         if unfinished(facts, retry=what.retry):
+            other += filter(None, [_strange(folder)])
             if not other:
                 return Place(folder, repeat["number"], repeat["group"])
             notify(f"{folder} is not continued ({'; '.join(other)}): measured anew")
@@ -130,6 +131,26 @@ def automatic(outputs: Path, what: Asked, notify: Notify) -> Place:
             return Place(None, repeat["number"] + 1, repeat["group"])
         break
     return anew()
+
+
+def _sound(facts: Mapping[str, Any]) -> bool:
+    """Return whether a `sweep.json` has what continuing needs, each of its type."""
+    repeat, ended = facts.get("repeat"), facts.get("ended")
+    return (
+        isinstance(facts.get("conditions"), dict)
+        and isinstance(repeat, dict)
+        and isinstance(repeat.get("number"), int)
+        and isinstance(repeat.get("group"), str)
+        and (ended is None or (isinstance(ended, dict) and isinstance(ended.get("states"), dict)))
+    )
+
+
+def _strange(folder: Path) -> str | None:
+    """Return what in a folder is no file or folder of its own: writing might lead out of it."""
+    path = regular.first_strange(folder)
+    if path is None or path.name == folders.LOCK_FILE:  # taking the lock says what to do about it
+        return None
+    return f"{path} is a link or no regular file: remove it, or copy the folder without it"
 
 
 def anew() -> Place:
@@ -144,7 +165,7 @@ def named(folder: Path, what: Asked) -> Place:
         UsageError: it holds no sweep, another one, or one measured under other conditions.
     """
     facts = folders.facts(folder)
-    if not facts:
+    if not _sound(facts):
         raise UsageError(f"resume={folder}: not a sweep's folder (there is no sweep.json of ours)")
     if facts.get("key") != what.key:
         raise UsageError(
@@ -157,6 +178,8 @@ def named(folder: Path, what: Asked) -> Place:
             f"resume={folder}: cannot be continued here ({'; '.join(other)}); leave resume out to "
             "measure anew"
         )
+    if strange := _strange(folder):
+        raise UsageError(f"resume={folder}: {strange}")
     return Place(folder, facts["repeat"]["number"], facts["repeat"]["group"])
 
 
@@ -187,7 +210,7 @@ def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
     Returns:
         The point's document when it is finished and nothing is left to do.
     """
-    document = _latest(trial.folder)
+    document = _latest(trial.folder, trial.planned.point.id)
     for one in journal.found(trial.folder):
         if list(trial.folder.glob(f"{one.trial_id}.json*")):
             one.drop()  # killed between writing the result and removing what it was made of
@@ -209,12 +232,20 @@ def restore(trial: Trial, *, retry: bool) -> Mapping[str, Any] | None:
     return None
 
 
-def _latest(folder: Path) -> dict[str, Any] | None:
+def _latest(folder: Path, point: str | None = None) -> dict[str, Any] | None:
+    """Return the last trial of a point's folder.
+
+    Args:
+        folder: of the point.
+        point: the id it must have, and its facts too; None: any.
+    """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json*")):
         with contextlib.suppress(ResultFileError):
             document = results.load_trial(path)
-            found[document["trial_id"]] = document
+            facts = document["point"]["config"]
+            if point is None or results.point_id(facts) == point:
+                found[document["trial_id"]] = document
     superseded = {one["supersedes"] for one in found.values()}
     last = [one for key, one in found.items() if key not in superseded]
     return last[-1] if last else None

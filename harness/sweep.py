@@ -26,6 +26,7 @@ from harness import (
 from harness.errors import ExitStatus, UsageError, WorkerError, WorkerTimeoutError
 from harness.folder import SCHEMA
 from harness.folder import facts as sweep_facts
+from harness.ledger import Ledger
 from harness.plan import Side
 from harness.trial import LOST, Trial, now
 from harness.units import duration
@@ -59,6 +60,8 @@ class Session:
     """On the monotonic clock: when the budget is used up."""
     budget: str = ""
     """The budget as it was asked for."""
+    noted: bool = True
+    """The user's ledger is told of the files written."""
     alone: bool = False
     """This process measures one point of a sweep whose folder another one keeps."""
 
@@ -86,6 +89,7 @@ class Sweep:
             mine = [one for one in self.points if one.planned.side is side]
             texts = naming.varies_text([one.planned.point.record for one in mine])
             self._varies |= zip((one.number for one in mine), texts, strict=True)
+        self.ledger = Ledger(folder, interpreters(points), console.notice)
         self._parts: dict[int, summary.SummaryPart] = {}
         self._inaccurate = False
         """Some point's outputs are too far from the reference's."""
@@ -104,7 +108,7 @@ class Sweep:
         facts = {side: self._facts(side) for side in self._sides()}
         try:
             for side, one in facts.items():
-                results.write_sweep(self._folder_of(side), one)
+                results.write_sweep(self._folder_of(side), one, self._note)
         except OSError as error:
             raise UsageError(f"{self.folder}: {_unwritable(error)}; name another folder") from error
         (measure or Sweep.measure)(self)
@@ -112,10 +116,14 @@ class Sweep:
         try:
             for side, one in facts.items():
                 ended = {"at": now(), "states": self._states(side)}
-                results.write_sweep(self._folder_of(side), {**one, "ended": ended})
+                results.write_sweep(self._folder_of(side), {**one, "ended": ended}, self._note)
         except OSError as error:
             self.console.notice(f"{self.folder}: {_unwritable(error)}")
         return self.status()
+
+    def _note(self, content: bytes) -> None:
+        if self.session.noted:
+            self.ledger.note(content)
 
     def _sides(self) -> list[Side]:
         return list(dict.fromkeys(point.planned.side for point in self.points))
@@ -247,6 +255,9 @@ class Sweep:
         except OSError as error:
             self.end(point, "failed", _unwritable(error))
             return
+        except UsageError as error:  # the lock of a device is no longer what it was
+            self.end(point, "failed", str(error))
+            return
         except WorkerTimeoutError as error:
             self.end(point, "timeout", str(error))
             return
@@ -311,7 +322,7 @@ class Sweep:
         document = point.document(self.session.command)
         try:
             point.folder.mkdir(parents=True, exist_ok=True)
-            results.write_trial(point.folder, document)
+            results.write_trial(point.folder, document, self._note)
         except OSError as error:
             # Shown, but not in a file; what the journal holds, a later session takes up.
             point.state, point.reason = "failed", _unwritable(error)
@@ -410,6 +421,23 @@ class Sweep:
         return ExitStatus.worst(statuses)
 
 
+def interpreters(points: Sequence[PlannedPoint]) -> list[str]:
+    """Return the commands that start the workers of some points, where they were named."""
+    named = (one.config.backend.get("python") for one in points)
+    return list(dict.fromkeys(str(one) for one in named if one))
+
+
+def device_names(points: Sequence[PlannedPoint]) -> list[str]:
+    """Return what the machine calls the devices of some points, each once."""
+    return sorted(
+        {
+            name
+            for one in points
+            for name in exclusive.names(one.probe.get("device") or {}, one.config.devices)
+        }
+    )
+
+
 def _unwritable(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     return f"results cannot be written: {error.strerror or error}{where}"
@@ -428,9 +456,11 @@ def quietly(points: Sequence[PlannedPoint], folder: Path, command: str) -> list[
 
     Raises:
         WorkerError: a point could not be measured.
+        UsageError: a device cannot be held.
     """
     from harness.console import Console  # noqa: PLC0415 - only where there is nobody to tell
 
+    exclusive.check(device_names(points))
     folder.mkdir(parents=True)
     documents: list[Mapping[str, Any]] = []
     session = Session(
@@ -439,6 +469,7 @@ def quietly(points: Sequence[PlannedPoint], folder: Path, command: str) -> list[
         asked=resume.asked(points, rounds=1, retry=False),
         place=resume.anew(),
         point=documents.append,
+        noted=bool(interpreters(points)),
     )
     Sweep(points, folder, Console(io.StringIO(), io.StringIO()), session).run()
     for document in documents:

@@ -279,14 +279,15 @@ class Trial:
                 "ended": now(),
                 "sessions": head.get("sessions", []),
                 "settings": {
-                    "requested": {
-                        "quant": config.quant.value,
-                        "options": {k: v for k, v in config.backend.items() if v is not None},
-                    },
                     "effective": {},
                     "runtime": planned.probe.get("runtime"),
                     "device": planned.probe.get("device"),
                     **self.settings,
+                    # Last: no worker and no journal says what this command asked for.
+                    "requested": {
+                        "quant": config.quant.value,
+                        "options": {k: v for k, v in config.backend.items() if v is not None},
+                    },
                 },
                 "models": {name: dict(model) for name, model in planned.models.items()},
                 "counts": self._counts(processes),

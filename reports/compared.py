@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports import facts, published
+from reports import copied, facts, published
 from reports.comparisons import edges, headline, interval_text, ratio_text, seconds_text, why
 from reports.figures import forest
 from reports.figures.canvas import style
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from harness.compare import Comparison, Row
+    from reports.copied import Command
     from reports.figures.canvas import Drawing
     from reports.published import Reference
 
@@ -53,7 +54,7 @@ class Side:
     """Where one side's results came from."""
 
     name: str
-    commands: tuple[str, ...]
+    commands: tuple[Command, ...]
     commits: tuple[str, ...]
     measured: str
 
@@ -214,7 +215,12 @@ def _side(name: str, points: Iterable[PointView | None]) -> Side:
     times = sorted(str((one.document.get("started") or {}).get("utc") or "") for one in known)
     return Side(
         name,
-        tuple(dict.fromkeys(str(one["command"]) for one in provenances if one.get("command"))),
+        tuple(
+            copied.of_text(text)
+            for text in dict.fromkeys(
+                str(one["command"]) for one in provenances if one.get("command")
+            )
+        ),
         tuple(dict.fromkeys(plain(one) for one in commits if one)),
         plain(times[0][:16].replace("T", " ")) if times else "",
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from harness.names import hydra_value
 from harness.units import interval
+from reports import copied
 from reports.effective import stage_precision
 from reports.numbers import DASH, seconds_text
 from reports.table import STARTS
@@ -15,6 +16,7 @@ from reports.text import plain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reports.copied import Command
     from reports.trials import PointView, SweepView
 
 UNKNOWN = "unknown"
@@ -224,30 +226,27 @@ def runtime_text(point: PointView) -> str:
     return " on ".join(part for part in (name, where) if part)
 
 
-def command_of(point: PointView) -> str:
+def command_of(point: PointView) -> Command:
     """Return the command that measures this point again."""
     config = point.config
     backend = config.get("backend") or {}
     method = point.document.get("method") or {}
-    words = [f"backend={backend.get('name')}"] if backend.get("name") else []
-    words += [f"{key}={_value(config[key])}" for key in ("quant", "bs", "il") if key in config]
-    words.append(f"waveglow={_value(bool(config.get('waveglow')))}")
-    if config.get("devices"):
-        words.append(f"devices=[{','.join(map(str, config['devices']))}]")
+    values = {"backend": backend["name"]} if backend.get("name") else {}
+    values |= {key: config[key] for key in ("quant", "bs", "il") if key in config}
+    values["waveglow"] = bool(config.get("waveglow"))
     model = config.get("model")
-    words.append(f"model={model}" if model else "models_dir=FOLDER")
-    words += [f"seed={config['seed']}"] if "seed" in config else []
-    words += [f"measure={method['profile']}"] if method.get("profile") else []
-    words += [
-        f"{k}={method[k]}" for k in ("warmup_iters", "num_iters") if method.get(k) is not None
-    ]
-    words += [
-        f"backend.{key}={_value(value)}"
+    values |= {"model": model} if model else {}
+    values |= {"seed": config["seed"]} if "seed" in config else {}
+    values |= {"measure": method["profile"]} if method.get("profile") else {}
+    values |= {k: method[k] for k in ("warmup_iters", "num_iters") if method.get(k) is not None}
+    values |= {
+        f"backend.{key}": value
         for key, value in sorted((backend.get("options") or {}).items())
         if value is not None
-    ]
-    return shlex.join(["python", "-m", "harness", *(plain(word) for word in words)])
-
-
-def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    }
+    words = [f"{key}={hydra_value(value)}" for key, value in values.items()]
+    if config.get("devices"):
+        words.append(f"devices=[{','.join(map(str, config['devices']))}]")
+    made = copied.of_words(words)
+    # Where the files are is for whoever has them; the page names no place.
+    return made if model else replace(made, text=f"{made.text} models_dir=FOLDER")

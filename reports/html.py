@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from reports.text import plain
+from reports.text import plain, plain_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def _asset(name: str) -> str:
 
 
 def _plain_lines(text: str) -> str:
-    return "\n".join(plain(line) for line in text.splitlines())
+    return plain_lines(text.rstrip("\n"))
 
 
 def _capfirst(text: str) -> str:

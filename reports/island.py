@@ -90,7 +90,8 @@ def _point(point: PointView, name: str) -> dict[str, Any]:
         "first": subject_words(point.document, point.headline),
         "whole": subject_words(point.document, "latency"),
         "effective": precision_text(point.document),
-        "command": command_of(point),
+        "command": (command := command_of(point)).text,
+        "apart": list(command.apart),
         "file": plain(point.path or ""),
         "stages": [
             [

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports import beside, devices, energy, facts, findings, outcomes, published, roofline
+from reports import (
+    beside,
+    copied,
+    devices,
+    energy,
+    facts,
+    findings,
+    outcomes,
+    published,
+    roofline,
+)
 from reports.audio import Recorder
 from reports.figures import loading, pareto, percentiles, scaling, series, stages
 from reports.figures.canvas import style
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reports.audio import Recording
+    from reports.copied import Command
     from reports.facts import Change, Fact, FactGroup
     from reports.figures.canvas import Drawing
     from reports.findings import Best, Finding
@@ -46,7 +57,7 @@ class Detail:
     settings: tuple[tuple[str, ...], ...]
     start: tuple[Fact, ...]
     recordings: tuple[Recording, ...]
-    command: str
+    command: Command
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,7 @@ class Page:
     selfchecks: Sequence[str]
     scenarios: Sequence[Fact]
     method: Sequence[Fact]
-    commands: Sequence[str]
+    commands: Sequence[Command]
     commit: str
     checksums: str
     """Lines as `sha256sum` prints and checks them."""
@@ -193,7 +204,7 @@ def _build(sweep: SweepView, comparison: str | None) -> Page:
         selfchecks=facts.selfchecks(sweep),
         scenarios=facts.scenarios(sweep),
         method=facts.method_facts(sweep),
-        commands=sweep.commands[:MOST_COMMANDS],
+        commands=[copied.of_text(one) for one in sweep.commands[:MOST_COMMANDS]],
         commit=_commit(sweep),
         checksums="".join(f"{p.sha256}  {p.path}\n" for p in sweep.points if p.path),
         files=sum(1 for point in sweep.points if point.path),

@@ -31,6 +31,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     # A coloured or wide terminal of whoever runs the tests must not change what is compared.
     patch.setenv("COLUMNS", "200")
     patch.delenv("HYDRA_FULL_ERROR", raising=False)

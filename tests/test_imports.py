@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "files", "naming", "uses", "units", "precision", "rules", "signature", "streams"},
+    {"errors", "files", "naming", "regular", "uses", "units", "precision", "rules", "signature"},
+    {"names", "streams"},
+    {"asked", "ledger"},
     {"models", "statistics", "series", "config", "folder", "load", "peaks"},
     {"bounds", "devices", "energy"},
     {"accuracy", "metrics", "steady", "outliers", "comparison", "stopping"},
@@ -24,7 +26,7 @@ LAYERS = (
     {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
     {"point"},
     {"worker", "store", "export", "fetch"},
-    {"extensions", "telemetry"},
+    {"extensions", "telemetry", "trust"},
     {"measure"},
     {"plan"},
     {"reference", "wav"},

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import clean as cleaning
+from harness import folder as folders
 from harness.commands import options
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.units import duration, parse_duration, parse_size, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 CLEAN_KEYS = {
@@ -40,6 +41,8 @@ def clean(arguments: Sequence[str]) -> ExitStatus:
     if keys["what"] in {"all", "cache"}:
         kinds.append(cleaning.caches())
     console, apply = Console(), keys["apply"] == "true"
+    for path in _linked(keys):
+        console.say(f"skipped: {path} is a link to {path.resolve()}, which is not looked at")
     if older_s is None and above is None:
         for items in kinds:
             for item in items:
@@ -52,11 +55,29 @@ def clean(arguments: Sequence[str]) -> ExitStatus:
     going = [
         one for items in kinds for one in cleaning.chosen(items, older_s=older_s, above_bytes=above)
     ]
-    for item in going:
+    gone = [one for one in going if _goes(one, console, apply=apply)]
+    total = size(sum(item.size_bytes for item in gone))
+    done = "removed" if apply else "would go; apply=true removes them"
+    console.say(f"{len(gone)} with {total} {done}")
+    return ExitStatus.FINE
+
+
+def _linked(keys: Mapping[str, str]) -> list[Path]:
+    found = []
+    if keys["what"] in {"all", "sweeps"}:
+        found += cleaning.linked_sweeps(Path(keys.get("outputs", "outputs")))
+    if keys["what"] in {"all", "cache"}:
+        found += cleaning.linked_caches()
+    return found
+
+
+def _goes(item: cleaning.Item, console: Console, *, apply: bool) -> bool:
+    """Say that something goes, and let it go if that was asked for; return whether it could."""
+    try:
         if apply:
             cleaning.remove(item)
-        console.say(f"{size(item.size_bytes):>11}  {item.kind:<15} {item.path}")
-    total = size(sum(item.size_bytes for item in going))
-    done = "removed" if apply else "would go; apply=true removes them"
-    console.say(f"{len(going)} with {total} {done}")
-    return ExitStatus.FINE
+    except folders.LockFileError as error:
+        console.say(f"skipped: {error}")
+        return False
+    console.say(f"{size(item.size_bytes):>11}  {item.kind:<15} {item.path}")
+    return True

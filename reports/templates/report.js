@@ -201,6 +201,7 @@
     section.append(make("p", { class: "muted" }, "Measure it again:"));
     const again = make("button", { type: "button", "data-copy": "" }, "Copy");
     section.append(make("div", { class: "copy" }, make("pre", {}, make("code", {}, point.command)), again));
+    if (point.apart.length) section.append(make("p", { class: "muted apart" }, "Not in the command, because it runs something or says where; add it only if you know it: " + point.apart.join(", ")));
     return [section, heading];
   };
   const open = async (id) => {
