@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reports.trials import PointView
-
     from tests.reports.conftest import Once
 
 MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.hostile]
