@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import html5lib
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 import reports
 from harness import results
 from harness.errors import UsageError
+from reports import facts
 from tests.make_trials import LABEL, MS, make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reports.trials import PointView
     from tests.reports.conftest import Once
 
 MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.hostile]
@@ -205,3 +208,12 @@ def test_what_changed_while_measuring_is_shown_before_and_after(tmp_path: Path) 
             for key, one in ends.items()}  # fmt: skip
     page = rendered(write_sweep(tmp_path, [make_trial(sweeps.processes(3, 20), environment=ends)]))
     assert re.search(r"cpu\.governor</th><td>performance</td><td>powersave</td>", page)
+
+
+def test_how_int8_weights_are_kept_stands_beside_how_precision_was_read() -> None:
+    effective = {"compute": "int8", "verified": True, "source": "profile", "weights": "signed"}
+    document = {"settings": {"effective": {"postnet": effective}}, "stages": [{"name": "postnet"}]}
+    point = cast("PointView", SimpleNamespace(document=document, quant="qint8_mixed_float32"))
+    assert facts.setting_rows(point)[0][4] == "profile; weights signed"
+    del effective["weights"]
+    assert facts.setting_rows(point)[0][4] == "profile"
