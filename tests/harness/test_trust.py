@@ -109,7 +109,7 @@ def result(folder: Path) -> Path:
     return path
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Path], list[str]]] = {
     "baseline": lambda folder: [*FAKE, f"baseline={folder}"],
     "resume": lambda folder: [f"resume={folder}"],
 }
@@ -174,6 +174,7 @@ def test_an_own_command_of_several_words_is_known(user: User) -> None:
     assert user.ran
     again = user.harness(f"resume={user.sweep()}", "plan=true")
     assert again.returncode == 0, again.stderr
+    assert user.ran
     user.python.write_text(user.python.read_text() + "# exchanged\n")
     refused(user.harness(f"resume={user.sweep()}", "plan=true"), user, "is not what it was")
 
