@@ -44,9 +44,12 @@ DATA_GROUPS = ("accuracy", "backend", "measure", "scenario")
 NOT_DATA = (PYTHON, "backend.name")
 PLACE_KEYS = frozenset({"log_file", MODELS_DIR, "outputs"})
 FLAGS = frozenset({"-m", "--multirun"})
+CHOICES = frozenset({"accuracy", "backend", "experiment", "measure", "model", "scenario"})
+"""Keys that choose a file of conf/: a path there is another configuration."""
 DATA_VALUE = re.compile(r"""[\w.:,+\-'"\[\]()*| ]*""", re.ASCII)
-"""No path, no reference, no mapping and nothing a shell would read as a command of several words
-with an effect: what a key of `DATA_KEYS` may be set to."""
+"""No path, no reference and no mapping: what a key of `DATA_KEYS` may be set to."""
+PATH_VALUE = re.compile(r"""[\w.:,+\-'"\[\]()*| /~%@#]*""")
+"""The same, or a path."""
 OPTION_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 OPTION_TEXT = re.compile(r"[\w.:,+\-]*", re.ASCII)
 """What the text of a backend's option may be: a word or a list, no path and no command."""
@@ -62,6 +65,8 @@ class Ask:
     kind: Allow
     said: str = ""
     """As the file has it, where that is not `key=value`."""
+    commands: tuple[str, ...] = ()
+    """Of `backend.python`: the commands that would start workers."""
 
     @property
     def word(self) -> str:
@@ -77,22 +82,42 @@ def of_word(word: str) -> Ask | None:
     key = head.lstrip("+")
     if not equals or head.startswith("-"):
         return Ask("", "", Allow.plugins, word)
+    if key == PYTHON:
+        commands = _commands(word, value)
+        return Ask(key, value, Allow.python, word, commands) if commands else None
     kind = _kind(key, value)
     return None if kind is None else Ask(key, value, kind, word)
 
 
+def _commands(word: str, value: str) -> tuple[str, ...]:
+    """Return the interpreters that a word names, as Hydra reads it; not the running one."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: PLC0415 - slow
+    from hydra.core.override_parser.types import ChoiceSweep, QuotedString  # noqa: PLC0415
+    from hydra.errors import HydraException  # noqa: PLC0415
+
+    try:
+        read = OverridesParser.create().parse_override(word).value()
+    except HydraException:
+        return (value,)
+    each = read.list if isinstance(read, ChoiceSweep) else [read]
+    texts = [one.text if isinstance(one, QuotedString) else one for one in each]
+    return tuple(str(one) for one in texts if one is not None and one != sys.executable)
+
+
 def _kind(key: str, value: str) -> Allow | None:
     """Return what a key asks for; None when it only says what is measured."""
-    if key == PYTHON:
-        return Allow.python
     if key.startswith(("hydra/launcher", "hydra.launcher")):
         return Allow.launcher
+    if key in PLACE_KEYS:
+        return Allow.places
     group, _, rest = key.partition(".")
     part = group in DATA_GROUPS and re.fullmatch(r"[\w.]+", rest, re.ASCII) is not None
-    if key in PLACE_KEYS or ((key in DATA_KEYS or part) and not DATA_VALUE.fullmatch(value)):
-        return Allow.places
-    listed = (key in DATA_KEYS or part) and key not in NOT_DATA
-    return None if listed and not key.startswith(f"{PYTHON}.") else Allow.plugins
+    if not (key in DATA_KEYS or part) or key in NOT_DATA or key.startswith(f"{PYTHON}."):
+        return Allow.plugins
+    if DATA_VALUE.fullmatch(value):
+        return None
+    place = key not in CHOICES and PATH_VALUE.fullmatch(value)
+    return Allow.places if place else Allow.plugins
 
 
 def of_words(words: Sequence[str]) -> list[Ask]:
@@ -107,11 +132,12 @@ def of_options(options: Mapping[str, Any]) -> Iterator[Ask]:
             continue
         if key == "python":
             if value is not None and value != sys.executable:
-                yield Ask(PYTHON, str(value), Allow.python)
+                yield Ask(PYTHON, str(value), Allow.python, commands=(str(value),))
         elif not OPTION_NAME.fullmatch(key):
             yield Ask(f"backend.{key}", str(value), Allow.plugins)
         elif not _data(value):
-            yield Ask(f"backend.{key}", str(value), Allow.places)
+            place = isinstance(value, str) and PATH_VALUE.fullmatch(value)
+            yield Ask(f"backend.{key}", str(value), Allow.places if place else Allow.plugins)
 
 
 def _data(value: object) -> bool:

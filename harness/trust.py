@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness import asked, ledger, regular
-from harness.asked import PYTHON, Allow
+from harness.asked import Allow
 from harness.errors import UsageError
 from harness.folder import SWEEP_FILE
 from harness.names import quoted
@@ -68,7 +68,9 @@ def refuse_unknown(
         for interpreters in sweeps
         for command, seen in interpreters.items()
     }
-    changed = [one for one in left if one.key == PYTHON and not _same(one.value, identities)]
+    changed = [
+        one for one in left if not all(_same(command, identities) for command in one.commands)
+    ]
     if changed:
         why = "that program is not what it was when the sweep was measured"
         raise UsageError(_refusal(subject, changed, why))

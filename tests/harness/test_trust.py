@@ -109,7 +109,7 @@ def result(folder: Path) -> Path:
     return path
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Path], list[str]]] = {
     "baseline": lambda folder: [*FAKE, f"baseline={folder}"],
     "resume": lambda folder: [f"resume={folder}"],
 }
@@ -165,6 +165,18 @@ def test_another_interpreter_given_now_stands_in_place_of_the_files(measured: Us
     )
     assert done.returncode == 0, done.stderr
     assert not measured.ran
+
+
+def test_an_own_command_of_several_words_is_known(user: User) -> None:
+    wrapped = f"'env -u NOTHING {user.python}'"
+    done = user.harness(*FAKE, f"backend.python={wrapped}")
+    assert done.returncode == 0, done.stderr
+    assert user.ran
+    again = user.harness(f"resume={user.sweep()}", "plan=true")
+    assert again.returncode == 0, again.stderr
+    assert user.ran
+    user.python.write_text(user.python.read_text() + "# exchanged\n")
+    refused(user.harness(f"resume={user.sweep()}", "plan=true"), user, "is not what it was")
 
 
 def test_an_interpreter_exchanged_since_is_refused(measured: User) -> None:
@@ -254,7 +266,7 @@ def test_a_strangers_default_interpreter_is_replaced_by_this_one(user: User) -> 
     [
         ("backend.python=/tmp/evil.sh", "python"),
         ("++backend.python=/tmp/evil.sh", "python"),
-        ("backend={name:fake,python:/tmp/evil.sh}", "places"),
+        ("backend={name:fake,python:/tmp/evil.sh}", "plugins"),
         ("hydra/launcher=slurm", "launcher"),
         ("hydra.launcher._target_=os.system", "launcher"),
         ("hydra.searchpath=[file:///tmp/evil]", "plugins"),
@@ -267,9 +279,9 @@ def test_a_strangers_default_interpreter_is_replaced_by_this_one(user: User) -> 
         ("log_file=/tmp/evil", "places"),
         ("models_dir=/tmp/evil", "places"),
         ("baseline=/tmp/evil", "places"),
-        ("experiment=../../tmp/evil", "places"),
+        ("experiment=../../tmp/evil", "plugins"),
         ("backend.build_config=/tmp/evil", "places"),
-        ("backend.durations=${oc.env:HOME}", "places"),
+        ("backend.durations=${oc.env:HOME}", "plugins"),
         ("measure@hydra.launcher=quick", "plugins"),
     ],
 )  # fmt: skip
@@ -290,7 +302,8 @@ def stranger(folder: Path, arguments: Any) -> None:
 
 def test_what_only_says_what_is_measured_is_taken(tmp_path: Path) -> None:
     words = [
-        *FAKE, "-m", "bs=1,2", "il=range(8,16,4)", "devices=[0,1]", "experiment=smoke",
+        *FAKE, "-m", f"backend.python={sys.executable}", "bs=1,2",
+        "il=range(8,16,4)", "devices=[0,1]", "experiment=smoke",
         "backend.durations='encoder:1,decoder:2'", "scenario=server", "scenario.rate=0.5",
         "accuracy.force_float16.mel_db=null", "+sigma=0.5", "baseline=v1",
     ]  # fmt: skip
