@@ -14,13 +14,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 
-from harness import config, extensions
+from harness import config, extensions, overrides
 from harness import folder as folders
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hydra.conf import HydraConf
     from omegaconf import DictConfig
 
     from harness.fleet import Fleet
@@ -94,6 +95,8 @@ Exit status: 0 fine, 1 error, 2 usage, 3 regression, 4 unresolved, 5 nothing mea
 
 collected: list[DictConfig] = []
 """What Hydra composed: it drops what an application or a sweeper returns."""
+swept: list[overrides.Job] = []
+"""The points of a sweep, in the order of `collected`; empty without one."""
 launches: list[Fleet] = []
 """The launcher that the sweep's points are to be handed to; empty when they are measured here."""
 
@@ -192,16 +195,16 @@ def points(arguments: list[str]) -> list[config.Config]:
     arguments = continued(arguments)
     config.register()
     extensions.register(arguments)
-    collected.clear()
-    launches.clear()
+    for one in (collected, swept, launches):
+        one.clear()
     _launcher_is_here(arguments)
 
-    sweep_only: list[bool] = []
+    hydras: list[HydraConf] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     def application(composed: DictConfig) -> None:
         # Raising here would make Hydra announce the error in lines of its own.
-        sweep_only.append(bool(HydraConfig.get().sweeper.params))
+        hydras.append(HydraConfig.get())
         collected.append(composed)
 
     sys.argv[1:] = [_devices_as_list(argument) for argument in arguments]
@@ -218,11 +221,24 @@ def points(arguments: list[str]) -> list[config.Config]:
             raise UsageError(f"{reason}; `python -m harness --help` shows the usage") from error
         raise
     sys.stderr.write(said.getvalue())
-    if any(sweep_only):
-        raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
+    return _complete(hydras)
+
+
+def _complete(hydras: Sequence[HydraConf]) -> list[config.Config]:
+    """Check what Hydra composed, and that none of what was asked for is missing from it.
+
+    Args:
+        hydras: Hydra's own configuration of each point that it ran by itself.
+    """
+    for one in hydras:
+        overrides.refuse_merged(one.runtime.choices)
+        if one.sweeper.params:
+            raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
     checked = _checked(collected)
-    for one in launches:
-        one.configs = checked
+    overrides.refuse_divided(checked)
+    overrides.refuse_without_effect(swept, checked)
+    for launch in launches:
+        launch.configs = checked
     return checked
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.advice import Finding
+    from harness.config import Measure
     from harness.forecast import Forecast, Total
 
 REFRESH_S = 0.2
@@ -63,16 +64,8 @@ class Console:
         self.say(f"{count} point{'s' if count != 1 else ''}{where}")
         for label in dict.fromkeys(row.planned.weights["label"] for row in rows):
             self.say(f"models: {label}")
-        first = rows[0].planned.config.measure
-        limit = "no limit" if first.time_limit_s is None else duration(first.time_limit_s)
-        processes = f"{first.min_processes}"
-        if first.max_processes > first.min_processes:
-            processes += f" to {first.max_processes}"
-        self.say(
-            f"measure={first.profile.value}: {processes} fresh processes a point, "
-            f"{first.warmup_iters} warm-up + {first.num_iters} timed iterations each, "
-            f"time limit {limit} a point"
-        )
+        for line in dict.fromkeys(_method(row.planned.config.measure) for row in rows):
+            self.say(line)
         table = [["", "point", "id", "compiled", "time", "disk", ""]]
         table += [_planned(number, row) for number, row in enumerate(rows, 1)]
         for line in _aligned(table, left={1, 2, 3, 6}):
@@ -225,6 +218,19 @@ def _devices(document: Mapping[str, Any]) -> str:
     return (
         f"{each} {items}/s, together as above; common window {overlap:.0%}, "
         f"skew {seconds(skew)}{imbalance}"
+    )
+
+
+def _method(measure: Measure) -> str:
+    """Return in one line how much of a point is measured."""
+    limit = "no limit" if measure.time_limit_s is None else duration(measure.time_limit_s)
+    processes = f"{measure.min_processes}"
+    if measure.max_processes > measure.min_processes:
+        processes += f" to {measure.max_processes}"
+    return (
+        f"measure={measure.profile.value}: {processes} fresh processes a point, "
+        f"{measure.warmup_iters} warm-up + {measure.num_iters} timed iterations each, "
+        f"time limit {limit} a point"
     )
 
 

@@ -6,12 +6,15 @@ Everything that can be refused is refused here, before anything is measured.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import store
+from harness.compare import differing_keys
 from harness.config import Dropout
 from harness.errors import UsageError, WorkerError
 from harness.measure import Job
@@ -166,6 +169,35 @@ def _beside(config: Config) -> tuple[str, ...]:
     return tuple(config.devices) if len(config.devices) > 1 else ()
 
 
+IDENTIFIED = (
+    "quant", "bs", "il", "waveglow", "backend", "model", "devices", "models_dir", "dropout",
+    "sigma", "seed", "num_iters", "warmup_iters",
+)  # fmt: skip
+"""Keys of which a point's id holds all that matters, or that stand in `measure` as well."""
+
+
+def _refuse_another_way(known: PlannedPoint, again: PlannedPoint) -> None:
+    """Refuse a point that is to be measured in two ways: a sweep has one result of each.
+
+    Raises:
+        UsageError: the configurations differ in something that the id does not hold.
+    """
+    ways = []
+    for config in (known.config, again.config):
+        facts = {key: value for key, value in asdict(config).items() if key not in IDENTIFIED}
+        ways.append({**facts, "backend": {"python": config.backend.get("python")}})
+    differing = differing_keys("", *ways)
+    if not differing:
+        return
+    key = differing[0]
+    one, other = (reduce(getitem, key.split("."), way) for way in ways)
+    more = f", and {len(differing) - 1} more keys" if len(differing) > 1 else ""
+    raise UsageError(
+        f"{known.point.name}: is asked for in two ways ({key}={one} and {other}{more}), "
+        "and a sweep measures a point in one; ask for each in a command of its own"
+    )
+
+
 class Planner:
     """Plans points one after the other and remembers what they share."""
 
@@ -195,9 +227,10 @@ class Planner:
         self._batches = [config.bs for config in configs]
         for config in configs:
             one = self._point(config)
-            if one.point.id in planned:
+            known = planned.setdefault(one.point.id, one)
+            if known is not one:
+                _refuse_another_way(known, one)
                 self.notify(f"{one.point.name} is named twice and measured once")
-            planned.setdefault(one.point.id, one)
         return list(planned.values())
 
     def _point(self, config: Config) -> PlannedPoint:

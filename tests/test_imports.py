@@ -21,7 +21,7 @@ LAYERS = (
     {"modes"},
     {"results"},
     {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
-    {"point"},
+    {"overrides", "point"},
     {"worker", "store", "export", "fetch"},
     {"extensions", "telemetry"},
     {"measure"},
