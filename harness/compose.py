@@ -16,7 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 
 from harness import config, extensions, overrides
 from harness import folder as folders
-from harness.errors import UsageError
+from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,20 +67,11 @@ HELP = """\
 harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
 
 usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a sweep
-       python -m harness report DIR [--open]     render the report of a sweep again
-       python -m harness compare BASE NEW        verdicts on two sweeps: slower, faster, ...
-       python -m harness compare DIR             the same on a sweep measured with baseline=
-       python -m harness baseline save NAME DIR  keep a sweep's results under a name
-       python -m harness verify DIR              compute a sweep's summaries again, check hashes
-       python -m harness fetch                   download NVIDIA's two checkpoints
-       python -m harness export checkpoint=FILE  checkpoints -> the ONNX files of a models_dir
-       python -m harness slo slo_ms=N [key=value ...]  the request rate that keeps a limit
-       python -m harness selfcheck               what this machine can tell apart: A/A, power
-       python -m harness history [DIR...]        a metric over time: table, trend, change points
-       python -m harness clean                   what of the harness's files is old or large
-       python -m harness doctor                  what on this machine would disturb a measurement
-       python -m harness backends                list the backends found here, and their options
+       python -m harness COMMAND ...             one of the commands below; each answers --help
        python -m harness --version
+
+Commands:
+{commands}
 
 With -m a comma list is swept: -m quant=force_float16,force_float32 bs=1,4,8
 
@@ -89,8 +80,8 @@ Groups (key=choice):
 
 Keys and their values now:
 {keys}
-Exit status: 0 fine, 1 error, 2 usage, 3 regression, 4 unresolved, 5 nothing measured,
-6 some points failed, 7 accuracy gate failed, 130 interrupted.
+Exit status:
+{statuses}
 """
 
 collected: list[DictConfig] = []
@@ -135,8 +126,12 @@ def one_line(error: BaseException) -> str:
     return text
 
 
-def help_text(arguments: list[str]) -> str:
+def help_text(arguments: list[str], commands: str) -> str:
     """Return what `--help` prints: how to call, the choices of every group, every key and value.
+
+    Args:
+        arguments: of the command line.
+        commands: what there is beside measuring.
 
     Hydra's own page takes longer to make than everything before it, and explains Hydra.
 
@@ -154,7 +149,12 @@ def help_text(arguments: list[str]) -> str:
     choices = {name: _choices(name) for name in GROUPS}
     choices["backend"] = sorted({*choices["backend"], *extensions.plugin_names()})
     groups = "\n".join(f"  {name}: {', '.join(found)}" for name, found in choices.items())
-    return HELP.format(groups=groups, keys=config.as_yaml(composed))
+    return HELP.format(
+        commands=commands,
+        groups=groups,
+        keys=config.as_yaml(composed),
+        statuses="\n".join(f"{int(one):>5}  {one.meaning}" for one in ExitStatus),
+    )
 
 
 def _choices(group: str) -> list[str]:
@@ -184,14 +184,11 @@ def continued(arguments: list[str]) -> list[str]:
 
 
 def points(arguments: list[str]) -> list[config.Config]:
-    """Compose and check the points that `arguments` ask for; empty after --help and the like.
+    """Compose and check the points that `arguments` ask for; empty after --cfg and the like.
 
     Raises:
         UsageError: Hydra or the schema refused something; each problem is named in one line.
     """
-    if {"--help", "-h"} & set(arguments):
-        sys.stdout.write(help_text(arguments))
-        return []
     arguments = continued(arguments)
     config.register()
     extensions.register(arguments)
