@@ -45,15 +45,23 @@ def main() -> None:
 
 def _dispatch(arguments: list[str]) -> int:
     word = arguments[0] if arguments else ""
+    if word == "help":  # `help` and `help COMMAND`, as many command lines have it
+        arguments = [*arguments[1:], "--help"]
+        word = arguments[0]
     if word and not word.startswith(("-", "+", "~")) and "=" not in word:
         from harness import commands  # noqa: PLC0415 - only when asked for
 
         return commands.run(word, arguments[1:])
     from harness import compose  # noqa: PLC0415 - Hydra, only when a point is composed
 
+    if {"--help", "-h"} & set(arguments):
+        from harness import commands  # noqa: PLC0415 - only when asked for
+
+        sys.stdout.write(compose.help_text(arguments, commands.listed()))
+        return 0
     points = compose.points(arguments)
     if not points:
-        return 0  # --help, --cfg and their like have printed what was asked
+        return 0  # --cfg and its like have printed what was asked
     from harness import cli  # noqa: PLC0415 - everything else, only when a point is measured
 
     return cli.run(points)

@@ -15,14 +15,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 
 from harness import asked as asking
-from harness import config, extensions, trust
+from harness import config, extensions, overrides, trust
 from harness import folder as folders
-from harness.errors import UsageError
+from harness.errors import ExitStatus, UsageError
 from harness.names import hydra_value, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hydra.conf import HydraConf
     from omegaconf import DictConfig
 
     from harness.fleet import Fleet
@@ -68,20 +69,11 @@ HELP = """\
 harness: benchmarks Tacotron2 + WaveGlow, and says how far each number can be trusted
 
 usage: python -m harness [-m] [key=value ...]    measure one point, or with -m a sweep
-       python -m harness report DIR [--open]     render the report of a sweep again
-       python -m harness compare BASE NEW        verdicts on two sweeps: slower, faster, ...
-       python -m harness compare DIR             the same on a sweep measured with baseline=
-       python -m harness baseline save NAME DIR  keep a sweep's results under a name
-       python -m harness verify DIR              compute a sweep's summaries again, check hashes
-       python -m harness fetch                   download NVIDIA's two checkpoints
-       python -m harness export checkpoint=FILE  checkpoints -> the ONNX files of a models_dir
-       python -m harness slo slo_ms=N [key=value ...]  the request rate that keeps a limit
-       python -m harness selfcheck               what this machine can tell apart: A/A, power
-       python -m harness history [DIR...]        a metric over time: table, trend, change points
-       python -m harness clean                   what of the harness's files is old or large
-       python -m harness doctor                  what on this machine would disturb a measurement
-       python -m harness backends                list the backends found here, and their options
+       python -m harness COMMAND ...             one of the commands below; each answers --help
        python -m harness --version
+
+Commands:
+{commands}
 
 With -m a comma list is swept: -m quant=force_float16,force_float32 bs=1,4,8
 
@@ -90,12 +82,14 @@ Groups (key=choice):
 
 Keys and their values now:
 {keys}
-Exit status: 0 fine, 1 error, 2 usage, 3 regression, 4 unresolved, 5 nothing measured,
-6 some points failed, 7 accuracy gate failed, 130 interrupted.
+Exit status:
+{statuses}
 """
 
 collected: list[DictConfig] = []
 """What Hydra composed: it drops what an application or a sweeper returns."""
+swept: list[overrides.Job] = []
+"""The points of a sweep, in the order of `collected`; empty without one."""
 launches: list[Fleet] = []
 """The launcher that the sweep's points are to be handed to; empty when they are measured here."""
 
@@ -134,8 +128,12 @@ def one_line(error: BaseException) -> str:
     return text
 
 
-def help_text(arguments: list[str]) -> str:
+def help_text(arguments: list[str], commands: str) -> str:
     """Return what `--help` prints: how to call, the choices of every group, every key and value.
+
+    Args:
+        arguments: of the command line.
+        commands: what there is beside measuring.
 
     Hydra's own page takes longer to make than everything before it, and explains Hydra.
 
@@ -153,7 +151,12 @@ def help_text(arguments: list[str]) -> str:
     choices = {name: _choices(name) for name in GROUPS}
     choices["backend"] = sorted({*choices["backend"], *extensions.plugin_names()})
     groups = "\n".join(f"  {name}: {', '.join(found)}" for name, found in choices.items())
-    return HELP.format(groups=groups, keys=config.as_yaml(composed))
+    return HELP.format(
+        commands=commands,
+        groups=groups,
+        keys=config.as_yaml(composed),
+        statuses="\n".join(f"{int(one):>5}  {one.meaning}" for one in ExitStatus),
+    )
 
 
 def _choices(group: str) -> list[str]:
@@ -201,28 +204,25 @@ def _key(word: str) -> str:
 
 
 def points(arguments: list[str]) -> list[config.Config]:
-    """Compose and check the points that `arguments` ask for; empty after --help and the like.
+    """Compose and check the points that `arguments` ask for; empty after --cfg and the like.
 
     Raises:
         UsageError: Hydra or the schema refused something; each problem is named in one line.
     """
-    if {"--help", "-h"} & set(arguments):
-        sys.stdout.write(help_text(arguments))
-        return []
     trust.allowed(arguments)  # a wrong word is refused before anything else is looked at
     arguments = continued(arguments)
     config.register()
     extensions.register(arguments)
-    collected.clear()
-    launches.clear()
+    for one in (collected, swept, launches):
+        one.clear()
     _launcher_is_here(arguments)
 
-    sweep_only: list[bool] = []
+    hydras: list[HydraConf] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     def application(composed: DictConfig) -> None:
         # Raising here would make Hydra announce the error in lines of its own.
-        sweep_only.append(bool(HydraConfig.get().sweeper.params))
+        hydras.append(HydraConfig.get())
         collected.append(composed)
 
     sys.argv[1:] = [_as_list(argument) for argument in arguments]
@@ -239,11 +239,24 @@ def points(arguments: list[str]) -> list[config.Config]:
             raise UsageError(f"{reason}; `python -m harness --help` shows the usage") from error
         raise
     sys.stderr.write(said.getvalue())
-    if any(sweep_only):
-        raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
+    return _complete(hydras)
+
+
+def _complete(hydras: Sequence[HydraConf]) -> list[config.Config]:
+    """Check what Hydra composed, and that none of what was asked for is missing from it.
+
+    Args:
+        hydras: Hydra's own configuration of each point that it ran by itself.
+    """
+    for one in hydras:
+        overrides.refuse_merged(one.runtime.choices)
+        if one.sweeper.params:
+            raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
     checked = _checked(collected)
-    for one in launches:
-        one.configs = checked
+    overrides.refuse_divided(checked)
+    overrides.refuse_without_effect(swept, checked)
+    for launch in launches:
+        launch.configs = checked
     return checked
 
 

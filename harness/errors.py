@@ -27,6 +27,11 @@ class ExitStatus(IntEnum):
     ACCURACY_FAILED = 7
     INTERRUPTED = 130
 
+    @property
+    def meaning(self) -> str:
+        """What the status says, in a few words."""
+        return _MEANINGS[self]
+
     @classmethod
     def worst(cls, statuses: set[ExitStatus]) -> ExitStatus:
         """Return the status that wins when several apply.
@@ -45,6 +50,19 @@ class ExitStatus(IntEnum):
             cls.UNRESOLVED,
         )
         return next((status for status in order if status in statuses), cls.FINE)
+
+
+_MEANINGS = {
+    ExitStatus.FINE: "fine",
+    ExitStatus.ERROR: "an error of ours",
+    ExitStatus.USAGE: "what was asked for cannot be done",
+    ExitStatus.REGRESSION: "regression",
+    ExitStatus.UNRESOLVED: "unresolved",
+    ExitStatus.NOTHING_MEASURED: "nothing measured, or not comparable",
+    ExitStatus.POINTS_FAILED: "some points failed or timed out",
+    ExitStatus.ACCURACY_FAILED: "accuracy gate failed",
+    ExitStatus.INTERRUPTED: "interrupted",
+}
 
 
 class HarnessError(Exception):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["REPORT", "export", "render"]
+    from reports.trials import SweepView
 
+__all__ = ["FILES", "REPORT", "export", "render", "write"]
 REPORT = "report.html"
 """The page of a sweep, in the sweep's folder."""
+FILES = {
+    "html": REPORT,
+    "markdown": "report.md",
+    "csv": "report.csv",
+    "json": "report.json",
+    "latex": "report.tex",
+}
+"""The formats of `write`, and what their files are called."""
 
 
 @contextmanager
@@ -66,3 +76,35 @@ def export(sweep_dir: Path, format: str) -> str:  # noqa: A002 - the word a call
     from reports.files import read_sweep  # noqa: PLC0415
 
     return export_text(read_sweep(sweep_dir), format)
+
+
+def write(sweep_dir: Path, formats: Sequence[str], *, out: str | None = None) -> dict[str, Path]:
+    """Write a sweep's report in some formats of `FILES`, and return the file of each.
+
+    Args:
+        sweep_dir: folder of a sweep, which is read once.
+        formats: at least one.
+        out: where to: a folder when it is one, ends like one, or several formats are asked for;
+            else the file of the one format. None: the sweep's folder.
+
+    Raises:
+        UsageError: there is no such folder or format.
+        OSError: a file cannot be written.
+    """
+    from reports.files import read_sweep, write_text  # noqa: PLC0415 - as above
+
+    place = sweep_dir if out is None else Path(out)
+    several = len(formats) > 1 or out is None or out.endswith(os.sep) or place.is_dir()
+    with _without_collections():
+        sweep = read_sweep(sweep_dir)
+        targets = {one: place / FILES[one] if several else place for one in formats}
+        return {one: write_text(path, _text(sweep, one, path)) for one, path in targets.items()}
+
+
+def _text(sweep: SweepView, name: str, path: Path) -> str:
+    from reports.exports import export_text  # noqa: PLC0415 - as above
+    from reports.html import page_html  # noqa: PLC0415 - as above
+
+    if name == "html":
+        return page_html(sweep, path.parent)
+    return export_text(sweep, name)

@@ -24,7 +24,7 @@ LAYERS = (
     {"results", "remarks", "pairing"},
     {"summary"},
     {"compare", "cooling", "doctor", "exclusive", "journal", "verify"},
-    {"point"},
+    {"overrides", "point"},
     {"worker", "store", "export", "fetch"},
     {"extensions", "telemetry", "trust"},
     {"measure"},

@@ -8,31 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from harness import accuracy, baselines, compat, fitness, naming, results
 from harness import compare as comparing
-from harness.commands import options
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from harness.commands.options import Asked
 
 
-COMPARE_KEYS = {
-    "rule": ("verdict", "compat"),
-    "format": ("text", "markdown", "latex", "json", "junit", "html"),
-    "out": (),
-    "fail_on": ("slower", "unresolved"),
-    "across": ("nothing", "hardware"),
-    "delta": (),
-    "occasion_sd": (),
-}
-"""The keys of `compare`; the first choice is the default."""
-
-
-def compare(arguments: Sequence[str]) -> ExitStatus:
+def compare(asked: Asked) -> ExitStatus:
     """Compare two sweeps, or with rule=compat two of the original's logs."""
-    words = [word for word in arguments if "=" not in word]
-    keys = options.keys("compare", [word for word in arguments if "=" in word], COMPARE_KEYS)
-    delta = _share(keys.get("delta", "0.02"))
+    keys = asked.keys
+    delta = _share(keys["delta"])
     if "occasion_sd" in keys:
         occasions = comparing.Occasions(_share(keys["occasion_sd"], "occasion_sd"))
     else:
@@ -44,12 +32,7 @@ def compare(arguments: Sequence[str]) -> ExitStatus:
             if measured is None
             else comparing.Occasions(measured, measured=True)
         )
-    paths = [baselines.resolve(word, "compare ") for word in words]
-    if len(paths) not in {1, 2}:
-        raise UsageError(
-            f"compare needs a baseline and a candidate, found {len(paths)} paths: "
-            "`python -m harness compare BASE NEW`"
-        )
+    paths = [baselines.resolve(word, "compare ") for word in asked.words]
     if len(paths) == 1:
         found = baselines.judge(paths[0], delta=delta)
     elif keys["rule"] == "compat":
@@ -153,15 +136,10 @@ def _rates(path: Path) -> dict[str, dict[str, float | None]]:
     return {"log": {one.device: one.fields.get(compat.ITEMS_PER_SECOND) for one in blocks}}
 
 
-BASELINE_KEYS = {"overwrite": ("false", "true")}
-
-
-def baseline(arguments: Sequence[str]) -> ExitStatus:
+def baseline(asked: Asked) -> ExitStatus:
     """Save a sweep's results under a name, or list the names."""
-    console = Console()
-    words = [word for word in arguments if "=" not in word]
-    keys = options.keys("baseline", [word for word in arguments if "=" in word], BASELINE_KEYS)
-    if words == ["list"]:
+    console, words = Console(), asked.words
+    if words == ("list",):
         for line in baselines.describe():
             console.say(line)
         if not baselines.names():
@@ -169,6 +147,6 @@ def baseline(arguments: Sequence[str]) -> ExitStatus:
         return ExitStatus.FINE
     if len(words) != 3 or words[0] != "save":  # noqa: PLR2004 - save, a name, a folder
         raise UsageError("baseline: `baseline save NAME DIR [overwrite=true]` or `baseline list`")
-    place = baselines.save(words[1], Path(words[2]), overwrite=keys["overwrite"] == "true")
+    place = baselines.save(words[1], Path(words[2]), overwrite=asked.keys["overwrite"] == "true")
     console.say(f"{words[1]} saved in {place}")
     return ExitStatus.FINE

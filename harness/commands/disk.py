@@ -7,28 +7,19 @@ from typing import TYPE_CHECKING
 
 from harness import clean as cleaning
 from harness import folder as folders
-from harness.commands import options
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.units import duration, parse_duration, parse_size, size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from harness.commands.options import Asked
 
 
-CLEAN_KEYS = {
-    "what": ("all", "sweeps", "cache"),
-    "older": (),
-    "above": (),
-    "outputs": (),
-    "apply": ("false", "true"),
-}
-
-
-def clean(arguments: Sequence[str]) -> ExitStatus:
+def clean(asked: Asked) -> ExitStatus:
     """Name, and with apply=true remove, sweeps and cache entries that are old or too large."""
-    keys = options.keys("clean", arguments, CLEAN_KEYS)
-
+    keys = asked.keys
     older_s = parse_duration(keys["older"]) if "older" in keys else None
     above = parse_size(keys["above"]) if "above" in keys else None
     if "older" in keys and older_s is None:
@@ -37,7 +28,7 @@ def clean(arguments: Sequence[str]) -> ExitStatus:
         raise UsageError(f"clean: above={keys['above']}: a size such as 500M or 20G")
     kinds = []
     if keys["what"] in {"all", "sweeps"}:
-        kinds.append(cleaning.sweeps(Path(keys.get("outputs", "outputs"))))
+        kinds.append(cleaning.sweeps(Path(keys["outputs"])))
     if keys["what"] in {"all", "cache"}:
         kinds.append(cleaning.caches())
     console, apply = Console(), keys["apply"] == "true"

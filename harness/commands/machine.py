@@ -10,24 +10,21 @@ from harness import doctor as looking
 from harness import extensions, fitness
 from harness import roofline as bounding
 from harness import selfcheck as checking
-from harness.commands import options
 from harness.console import Console
-from harness.errors import ExitStatus, UsageError, WorkerError
+from harness.errors import ExitStatus, WorkerError
 from harness.interrupt import Interrupt
 from harness.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from harness.commands.options import Asked
 
 
-def backends(arguments: Sequence[str]) -> ExitStatus:
+def backends(asked: Asked) -> ExitStatus:
     """List the backends found here, with their options, and what is wrong with broken ones."""
-    parser = options.Parser(prog="harness backends", description=backends.__doc__)
-    parser.add_argument("--python", default=None, help="interpreter of the measured side")
-    chosen = parser.parse_args(arguments)
-
     console = Console()
-    for one in extensions.describe(chosen.python):
+    for one in extensions.describe(asked.flags.get("--python")):
         console.say(f"{one['name']}  ({one['origin']})")
         if one.get("error"):
             console.say(f"  broken: {one['error']}")
@@ -37,16 +34,10 @@ def backends(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.FINE
 
 
-def doctor(arguments: Sequence[str]) -> ExitStatus:
+def doctor(asked: Asked) -> ExitStatus:
     """Look at the machine and name what would disturb a measurement; change nothing."""
-    known = {
-        "fail_on": ("nothing", "warning"), "outputs": (), "backend": (), "backend.python": (),
-        "devices": (),
-    }  # fmt: skip
-    keys = options.keys("doctor", arguments, known)
-
-    console = Console()
-    found = looking.examine(Path(keys.get("outputs", "outputs")))
+    keys, console = asked.keys, Console()
+    found = looking.examine(Path(keys["outputs"]))
     if "backend" in keys:
         found += _backend_findings(keys)
     width = max(len(one.what) for one in found)
@@ -55,8 +46,8 @@ def doctor(arguments: Sequence[str]) -> ExitStatus:
         if one.fix:
             console.say(f"{'':<8} {'':<{width}}  -> {one.fix}")
     warned = any(one.state == "warning" for one in found)
-    asked = keys["fail_on"] == "warning"
-    return ExitStatus.ERROR if warned and asked else ExitStatus.FINE
+    failing = keys["fail_on"] == "warning"
+    return ExitStatus.ERROR if warned and failing else ExitStatus.FINE
 
 
 EXAMINE_TIMEOUT_S = 120.0
@@ -64,7 +55,7 @@ EXAMINE_TIMEOUT_S = 120.0
 
 def _backend_findings(keys: Mapping[str, str]) -> list[looking.Finding]:
     """Return what a backend says of its runtime and device, asked in its own interpreter."""
-    name, device = keys["backend"], keys.get("devices", "0")
+    name, device = keys["backend"], keys["devices"]
     try:
         with Worker(keys.get("backend.python")) as worker:
             answer = worker.ask("examine", EXAMINE_TIMEOUT_S, backend=name, device=device)
@@ -73,78 +64,43 @@ def _backend_findings(keys: Mapping[str, str]) -> list[looking.Finding]:
     return [looking.Finding(**one) for one in answer["findings"]]
 
 
-SELFCHECK_KEYS = {
-    "form": ("short", "long"),
-    "raw": ("false", "true"),
-    "fail_on": ("nothing", "unfit"),
-    "comparisons": (),
-    "powered": (),
-    "pairs": (),
-    "tolerated": (),
-    "iterations": (),
-    "noise_s": (),
-}
-
-
 LEAST_PAIRS = 2
 
 
-def selfcheck(arguments: Sequence[str]) -> ExitStatus:
+def selfcheck(asked: Asked) -> ExitStatus:
     """Measure what this machine can tell apart: A/A, power, smallest detectable effect."""
-    keys = options.keys("selfcheck", arguments, SELFCHECK_KEYS)
-    form = _form(checking.FORMS[keys["form"]], keys)
+    keys = asked.keys
+    form = _form(checking.FORMS[keys["form"]], asked)
     console, folder = Console(), fitness.new_folder()
     with Interrupt(console) as interrupt:
         facts = checking.run(form, folder, console, lambda: interrupt.asked)
     for line in checking.lines(facts):
         console.say(line)
     console.say(str(fitness.keep(facts, folder, raw=keys["raw"] == "true")))
-    asked = keys["fail_on"] == "unfit"
-    return ExitStatus.ERROR if asked and fitness.unfit(facts) else ExitStatus.FINE
+    failing = keys["fail_on"] == "unfit"
+    return ExitStatus.ERROR if failing and fitness.unfit(facts) else ExitStatus.FINE
 
 
-def _form(form: checking.Form, keys: Mapping[str, str]) -> checking.Form:
+def _form(form: checking.Form, asked: Asked) -> checking.Form:
     """Return a form of the check with the sizes that were named."""
     sizes = {}
     for name in ("comparisons", "tolerated", "powered", "pairs", "iterations", "noise_s"):
-        least = {"pairs": LEAST_PAIRS, "powered": 0, "tolerated": 0}.get(name, 1)
-        value = _whole("selfcheck", keys, name, least)
-        if value is not None:
-            sizes[name] = value
+        if name in asked.keys:
+            least = {"pairs": LEAST_PAIRS, "powered": 0, "tolerated": 0}.get(name, 1)
+            sizes[name] = asked.whole("selfcheck", name, least)
     return replace(form, **sizes)
 
 
-def _whole(command: str, keys: Mapping[str, str], name: str, least: int) -> int | None:
-    """Return the whole number a key was given, None where it was not.
-
-    Raises:
-        UsageError: it is none, or too small.
-    """
-    if name not in keys:
-        return None
-    try:
-        value = int(keys[name])
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise UsageError(f"{command}: {name}={keys[name]}: a whole number, at least {least}")
-    return value
-
-
-ROOFLINE_KEYS = {
-    "form": ("short", "long"),
-    "raw": ("false", "true"),
-    "processes": (),
-    "iterations": (),
-}
-
-
-def roofline(arguments: Sequence[str]) -> ExitStatus:
+def roofline(asked: Asked) -> ExitStatus:
     """Measure what this machine can do at most: reading, and products in every precision."""
-    keys = options.keys("roofline", arguments, ROOFLINE_KEYS)
+    keys = asked.keys
     form = bounding.FORMS[keys["form"]]
-    sizes = {name: _whole("roofline", keys, name, 1) for name in ("processes", "iterations")}
-    form = replace(form, **{name: value for name, value in sizes.items() if value is not None})
+    sizes = {
+        name: asked.whole("roofline", name, 1)
+        for name in ("processes", "iterations")
+        if name in asked.keys
+    }
+    form = replace(form, **sizes)
     console, folder = Console(), fitness.new_folder(fitness.ROOFLINE)
     with Interrupt(console) as interrupt:
         facts = bounding.run(form, folder, console, lambda: interrupt.asked)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from harness import compose, config
 from harness import export as exporting
-from harness.commands import options
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.fetch import Fetcher
@@ -16,47 +15,34 @@ from harness.models.graphs.tacotron2 import DecodeLength, Dropout
 from harness.models.tacotron2 import MAX_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from harness.commands.options import Asked
 
 
-MODELS_DIR = "models"
-"""Where fetch puts checkpoints and export model files unless told otherwise."""
+OWN_KEYS = ("models_dir", "file")
+"""The keys of `fetch` that are not those of conf/fetch.yaml."""
 
 
-def fetch(arguments: Sequence[str]) -> ExitStatus:
+def fetch(asked: Asked) -> ExitStatus:
     """Download the two checkpoints named in conf/fetch.yaml."""
-    own = {"models_dir": (), "file": ("both", "tacotron2", "waveglow")}
-    words = [word for word in arguments if word.split("=", 1)[0] in own]
-    keys = options.keys("fetch", words, own)
-    others = [word for word in arguments if word not in words]
-    settings = config.fetch(compose.conf_folder() / "fetch.yaml", others)
+    keys = asked.keys
+    changes = [f"{key}={value}" for key, value in keys.items() if key not in OWN_KEYS]
+    settings = config.fetch(compose.conf_folder() / "fetch.yaml", changes)
     files = {"tacotron2": settings.tacotron2, "waveglow": settings.waveglow}
     wanted = files.values() if keys["file"] == "both" else [files[keys["file"]]]
-    folder, console = Path(keys.get("models_dir", MODELS_DIR)), Console()
+    folder, console = Path(keys["models_dir"]), Console()
     fetcher = Fetcher(folder, settings, console.notice, console.received)
     for file in wanted:
         console.say(str(fetcher.fetch(file)))
     return ExitStatus.FINE
 
 
-EXPORT_KEYS = {
-    "models_dir": (),
-    "model": ("full", "tiny"),
-    "dropout": ("shared", "per_row"),
-    "max_steps": (),
-    "overwrite": ("false", "true"),
-}
-"""The keys of `export` beside checkpoint=; the first choice is the default."""
-
-
-def export(arguments: Sequence[str]) -> ExitStatus:
+def export(asked: Asked) -> ExitStatus:
     """Write the model files of NVIDIA's checkpoints."""
-    named = [word for word in arguments if word.startswith("checkpoint=")]
-    keys = options.keys("export", [word for word in arguments if word not in named], EXPORT_KEYS)
-    paths = [Path(part) for word in named for part in word.partition("=")[2].split(",") if part]
-    folder = Path(keys.get("models_dir", MODELS_DIR))
+    keys = asked.keys
+    paths = [Path(part) for part in keys.get("checkpoint", "").split(",") if part]
+    folder = Path(keys["models_dir"])
 
-    limit = keys.get("max_steps", str(MAX_FRAMES))
+    limit = keys["max_steps"]
     if not limit.isdecimal() or not 1 <= int(limit) <= MAX_FRAMES:
         raise UsageError(f"export: max_steps={limit}: decoder steps, 1 to {MAX_FRAMES}")
     console = Console()

@@ -7,31 +7,27 @@ from typing import TYPE_CHECKING
 
 from harness import compose, folder
 from harness import slo as searching
-from harness.commands import options
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 from harness.plan import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-SLO_KEYS = {"slo_ms": (), "percentile": ("99", "50", "90", "95"), "steps": ()}
+    from harness.commands.options import Asked
 
 
 LEAST_STEPS = 2
 
 
-def slo(arguments: Sequence[str]) -> ExitStatus:
+def slo(asked: Asked) -> ExitStatus:
     """Find the largest request rate at which a percentile of the response keeps a limit."""
-    own = [word for word in arguments if word.partition("=")[0] in SLO_KEYS]
-    keys = options.keys("slo", own, SLO_KEYS)
+    keys = asked.keys
     limit_s = _milliseconds(keys.get("slo_ms", ""))
-    configs = compose.points([word for word in arguments if word not in own])
+    steps = asked.whole("slo", "steps", LEAST_STEPS)
+    configs = compose.points(list(asked.others))
     if len(configs) != 1:
         raise UsageError(f"slo: one point at a time, found {len(configs)}")
     console = Console()
-    goal = searching.Goal(limit_s, int(keys["percentile"]), _steps(keys.get("steps", "6")))
+    goal = searching.Goal(limit_s, int(keys["percentile"]), steps)
     place = folder.create(Path(configs[0].outputs))
     search = searching.Search(
         configs[0],
@@ -58,9 +54,3 @@ def _milliseconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise UsageError(f"slo: slo_ms={text or 'missing'}: a limit in milliseconds, above 0")
     return value
-
-
-def _steps(text: str) -> int:
-    if not text.isdigit() or int(text) < LEAST_STEPS:
-        raise UsageError(f"slo: steps={text}: a whole number, at least {LEAST_STEPS}")
-    return int(text)

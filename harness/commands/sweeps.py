@@ -9,40 +9,45 @@ from typing import TYPE_CHECKING
 
 from harness import history as over_time
 from harness import verify as checking
-from harness.commands import options
 from harness.console import Console
 from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from harness.commands.options import Asked
 
 
-def report(arguments: Sequence[str]) -> ExitStatus:
-    """Render the report of a sweep again from its result files."""
-    parser = options.Parser(prog="harness report", description=report.__doc__)
-    parser.add_argument("folder", type=Path, help="folder of a sweep")
-    parser.add_argument("--open", action="store_true", help="show it in the browser")
-    chosen = parser.parse_args(arguments)
-
-    if not chosen.folder.is_dir():
-        raise UsageError(f"report {chosen.folder}: there is no such folder; name a sweep's folder")
+def report(asked: Asked) -> ExitStatus:
+    """Write the report of a sweep again from its result files, in the formats asked for."""
+    folder = _folder("report", asked)
     import reports  # noqa: PLC0415 - heavy
 
-    page = reports.render(chosen.folder)
-    Console().say(str(page))
-    if chosen.open:
-        webbrowser.open(page.resolve().as_uri())
+    chosen = asked.keys["format"].split(",")
+    formats = list(reports.FILES) if "all" in chosen else list(dict.fromkeys(chosen))
+    if "--open" in asked.flags and "html" not in formats:
+        raise UsageError(f"report: --open shows the page; add html: format=html,{formats[0]}")
+    out = asked.keys.get("out")
+    try:
+        written = reports.write(folder, formats, out=out)
+    except OSError as error:
+        place = out or folder
+        raise UsageError(f"report: {place}: cannot be written ({error.strerror})") from error
+    for path in written.values():
+        Console().say(str(path))
+    if "--open" in asked.flags:
+        webbrowser.open(written["html"].resolve().as_uri())
     return ExitStatus.FINE
 
 
-def verify(arguments: Sequence[str]) -> ExitStatus:
-    """Compute every stored summary again from the raw samples; check schema and hashes."""
-    parser = options.Parser(prog="harness verify", description=verify.__doc__)
-    parser.add_argument("folder", type=Path, help="folder of a sweep")
-    folder: Path = parser.parse_args(arguments).folder
+def _folder(command: str, asked: Asked) -> Path:
+    folder = Path(asked.words[0])
     if not folder.is_dir():
-        raise UsageError(f"verify {folder}: there is no such folder; name a sweep's folder")
+        raise UsageError(f"{command} {folder}: there is no such folder; name a sweep's folder")
+    return folder
 
+
+def verify(asked: Asked) -> ExitStatus:
+    """Compute every stored summary again from the raw samples; check schema and hashes."""
+    folder = _folder("verify", asked)
     console, checked = Console(), 0
     problems: list[str] = []
     for path in checking.files(folder):
@@ -56,13 +61,10 @@ def verify(arguments: Sequence[str]) -> ExitStatus:
     return ExitStatus.ERROR if problems else ExitStatus.FINE
 
 
-HISTORY_KEYS = {"metric": (), "point": (), "format": ("text", "csv", "json"), "plot": ()}
-
-
-def history(arguments: Sequence[str]) -> ExitStatus:
+def history(asked: Asked) -> ExitStatus:
     """Show a metric over time: every trial of a point in any number of sweeps."""
-    places = [Path(word) for word in arguments if "=" not in word] or [Path("outputs")]
-    keys = options.keys("history", [word for word in arguments if "=" in word], HISTORY_KEYS)
+    places = [Path(word) for word in asked.words] or [Path("outputs")]
+    keys = asked.keys
     for place in places:
         if not place.is_dir():
             raise UsageError(f"history {place}: there is no such folder")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ class PointSweeper(Sweeper):
     """Turns `a=1,2 b=3,4` into points, the last key fastest, and runs them as one sweep."""
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
-        self.params = params or {}
+        del params  # read for every choice of a swept group, from the configuration
         self.context: HydraContext | None = None
         self.config: DictConfig | None = None
 
@@ -43,26 +41,20 @@ class PointSweeper(Sweeper):
         """Compose every point of the sweep.
 
         Raises:
-            UsageError: the sweep has no points.
+            UsageError: the sweep has no points, or some of them would be lost.
         """
-        from harness import compose  # noqa: PLC0415 - Hydra imports every plug-in at start-up
-        from harness.errors import UsageError  # noqa: PLC0415
+        # Hydra imports every plug-in at start-up.
+        from harness import compose, overrides  # noqa: PLC0415
 
         if self.context is None or self.config is None:
             raise RuntimeError("setup was not called")
-        loader = self.context.config_loader
-        parser = OverridesParser.create(config_loader=loader)
-        asked = [f"{key}={value}" for key, value in self.params.items()]
-        overrides = parser.parse_overrides([*asked, *arguments])
-        batch = BasicSweeper.split_arguments(overrides, None)[0]
-        if not batch:
-            raise UsageError("nothing to measure: the sweep has no points")
-        compose.collected.extend(
-            loader.load_sweep_config(self.config, list(point)) for point in batch
-        )
+        jobs = overrides.Expander(self.context.config_loader, self.config).jobs(arguments)
+        compose.swept.extend(jobs)
+        compose.collected.extend(job.composed for job in jobs)
         if self.config.hydra.launcher._target_ != BASIC:
             from harness import fleet  # noqa: PLC0415
 
             fleet.check(self.config)
-            compose.launches.append(fleet.Fleet(self.context, self.config, batch))
+            every = [job.overrides for job in jobs]
+            compose.launches.append(fleet.Fleet(self.context, self.config, every))
         return None
