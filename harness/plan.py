@@ -197,6 +197,12 @@ class Planner:
         planned: dict[str, PlannedPoint] = {}
         for one, point in zip(made, points, strict=True):
             if point.id in planned:
+                logs = planned[point.id].config.log_file, one.config.log_file
+                if logs[0] != logs[1]:
+                    raise UsageError(
+                        f"log_file={logs[0]} and log_file={logs[1]}: {point.name} is measured once "
+                        "and has one log; name one"
+                    )
                 self.notify(f"{point.name} is named twice and measured once")
             planned.setdefault(point.id, replace(one, point=point))
         return list(planned.values())

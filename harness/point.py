@@ -65,6 +65,7 @@ def beside_facts(config: Config) -> dict[str, Any]:
     What concerns the whole command, such as where it writes, is no part of a point.
     """
     measure = asdict(config.measure)
+    accuracy = asdict(config.accuracy)
     server = config.scenario.kind is Kind.server
     return {
         "models_dir": config.models_dir,
@@ -74,7 +75,9 @@ def beside_facts(config: Config) -> dict[str, Any]:
         "wav": config.wav,
         "measure": measure.pop("profile").value,
         **dict(flat("measure", measure)),
-        **dict(flat("accuracy", asdict(config.accuracy))),
+        # By the names of conf/accuracy: where one point is not checked, its limits tell nothing.
+        "accuracy": "standard" if accuracy.pop("check") else "off",
+        **dict(flat("accuracy", accuracy)),
     }
 
 

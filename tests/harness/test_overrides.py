@@ -220,14 +220,27 @@ def test_what_two_experiments_share_is_measured_once_and_said(own: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    "asked", ["measure=quick,standard", "num_iters=5,10", "accuracy=off,standard", "log_file=a,b"]
+    ("asked", "told_apart"),
+    [
+        ("measure=quick,standard", ["quick", "standard"]),
+        ("num_iters=5,10", ["num_iters=5", "num_iters=10"]),
+        ("accuracy=off,standard", ["accuracy=off", "accuracy=standard"]),
+    ],
 )
-def test_a_point_asked_for_in_two_ways_is_two_points(asked: str, tmp_path: Path) -> None:
+def test_a_point_asked_for_in_two_ways_is_two_points(
+    asked: str, told_apart: list[str], tmp_path: Path
+) -> None:
     done = planned(tmp_path, "-m", "model=tiny", asked)
     assert done.returncode == 0, done.stderr
     assert len(set(ids(done))) == 2
-    for value in asked.partition("=")[2].split(","):
-        assert value in done.stdout
+    for words in told_apart:
+        assert words in done.stdout
+
+
+def test_one_point_cannot_have_two_logs(tmp_path: Path) -> None:
+    done = planned(tmp_path, "-m", "model=tiny", "log_file=a,b")
+    assert done.returncode == 2
+    assert "log_file=a and log_file=b" in done.stderr.splitlines()[-1]
 
 
 def test_a_launcher_is_handed_the_points_of_every_experiment(own: str, tmp_path: Path) -> None:
