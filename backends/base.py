@@ -16,8 +16,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from backends.errors import OptionError
+
 if TYPE_CHECKING:
-    from backends.plan import GlueStep, Plan, StagePlan, Tensor
+    from backends.pipeline import GlueStep, PipelinePlan, StagePlan, Tensor
+
 
 QUANTS = (
     "force_float32",
@@ -33,30 +36,6 @@ AWAKE_NS = 2_000_000
 """How long before a moment `wait_until` stops sleeping."""
 Work = Callable[[List[Any], int], Any]
 """One step of glue: (tensor slots, iteration number) -> the handle it made."""
-
-
-class BackendError(Exception):
-    """Something failed while it was done; the text is one line for the reader."""
-
-    kind = "failed"
-
-
-class UsageError(BackendError):
-    """An option or argument is wrong."""
-
-    kind = "usage"
-
-
-class UnsupportedError(BackendError):
-    """What was asked for cannot be done here."""
-
-    kind = "unsupported"
-
-
-class ProtocolError(BackendError):
-    """A request cannot be read, is unknown, or came in the wrong order."""
-
-    kind = "protocol"
 
 
 class Option(NamedTuple):
@@ -78,14 +57,14 @@ class Option(NamedTuple):
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:
-            raise UsageError(
+            raise OptionError(
                 f"{backend}.{self.name}={value!r}: a value of type {wanted.__name__} is needed"
             )
         if self.choices is not None and value not in self.choices:
             listed = ", ".join(str(choice) for choice in self.choices)
-            raise UsageError(f"{backend}.{self.name}={value!r}: choose one of {listed}")
+            raise OptionError(f"{backend}.{self.name}={value!r}: choose one of {listed}")
         if self.least is not None and value < self.least:
-            raise UsageError(f"{backend}.{self.name}={value!r}: must be at least {self.least:g}")
+            raise OptionError(f"{backend}.{self.name}={value!r}: must be at least {self.least:g}")
         return value
 
     def describe(self) -> Dict[str, Any]:
@@ -111,7 +90,7 @@ def check_options(
     for name in given:
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"{backend} has no option {name!r}; its options are: {listed}")
+            raise OptionError(f"{backend} has no option {name!r}; its options are: {listed}")
     return {
         name: option.check(given.get(name, option.default), backend)
         for name, option in known.items()
@@ -198,7 +177,7 @@ class Backend:
 
     # From model file to something that runs
 
-    def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
+    def compile(self, plan: PipelinePlan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
         """Build what `load` loads, or find it in the cache; one artefact per stage."""
         raise NotImplementedError
 
@@ -265,9 +244,9 @@ class Backend:
 
     def make_input(self, values: Any, tensor: Tensor, dtype: str) -> Any:
         """Return nested lists as a host array of `dtype`, outside every span."""
-        from backends import arrays  # numpy is imported on first use
+        from backends import host_arrays
 
-        return arrays.make(values, tensor, dtype)
+        return host_arrays.make(values, tensor, dtype)
 
     def glue(self, step: GlueStep) -> Optional[Work]:
         """Return the backend's own way of doing one glue step, or None: numpy on the host."""
@@ -275,12 +254,12 @@ class Backend:
 
     def summary(self, handle: Any) -> Dict[str, Any]:
         """Return shape, dtype, finite, min, max and sha256 of a handle's content."""
-        from backends import arrays
+        from backends import host_arrays
 
-        return arrays.summary(self.to_host(handle))
+        return host_arrays.summary(self.to_host(handle))
 
     def save(self, path: str, handles: Dict[str, Any]) -> None:
         """Write the content of handles to an .npz file."""
-        from backends import arrays
+        from backends import host_arrays
 
-        arrays.save(path, {name: self.to_host(handle) for name, handle in handles.items()})
+        host_arrays.save(path, {name: self.to_host(handle) for name, handle in handles.items()})

@@ -10,17 +10,18 @@ import difflib
 import importlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Type
 
-from backends.base import Backend, BackendError, UsageError
+from backends.base import Backend
+from backends.errors import BackendError, OptionError
 
 GROUP = "harness.backends"
 
 BUILT_IN = {
-    "calibration": "backends.calibration:CalibrationBackend",
-    "fake": "backends.fake:FakeBackend",
+    "calibration": "backends.yardsticks.noise_kernel:CalibrationBackend",
+    "fake": "backends.fake.backend:FakeBackend",
     "magicmind": "backends.magicmind.backend:MagicMindBackend",
-    "onnxruntime": "backends.onnxruntime:OnnxRuntimeBackend",
-    "openvino": "backends.openvino:OpenVinoBackend",
-    "reading": "backends.reading:ReadingBackend",
+    "onnxruntime": "backends.onnxruntime.backend:OnnxRuntimeBackend",
+    "openvino": "backends.openvino.backend:OpenVinoBackend",
+    "reading": "backends.yardsticks.memory:ReadingBackend",
 }
 
 
@@ -121,7 +122,7 @@ def find(name: str, listed: Optional[List[Entry]] = None) -> Type[Backend]:
     if name not in usable:
         close = difflib.get_close_matches(name, usable, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"no backend {name!r}; there are: {', '.join(sorted(usable))}{hint}")
+        raise OptionError(f"no backend {name!r}; there are: {', '.join(sorted(usable))}{hint}")
     return _resolve(usable[name])
 
 

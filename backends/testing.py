@@ -1,7 +1,5 @@
 """The contract every backend must pass; plug-in authors run it in their own tests.
 
-    from backends.testing import BackendContract
-
     class TestAcme(BackendContract):
         backend = "acme"
         options = {"lanes": 8}

@@ -12,16 +12,11 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from backends import cache, channel, counters, executor, plan, registry
-from backends.base import (
-    QUANTS,
-    Backend,
-    BackendError,
-    CompiledStage,
-    ProtocolError,
-    UnsupportedError,
-    UsageError,
-)
+from backends import cache, channel, processor, registry
+from backends import pipeline as plan
+from backends.base import QUANTS, Backend, CompiledStage
+from backends.errors import BackendError, OptionError, ProtocolError, UnsupportedError
+from backends.timing import counters, executor, overhead
 
 PROTOCOL = 1
 
@@ -101,7 +96,7 @@ class Worker:
         try:
             Path(cache_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"cache_dir {cache_dir}: {error.strerror}") from error
+            raise OptionError(f"cache_dir {cache_dir}: {error.strerror}") from error
         backend.calibration = _get(args, "calibration", list, [])
         backend.expected = _get(args, "expected", dict, {})
         backend.patience_s = float(args.get("patience_s", backend.patience_s))
@@ -137,7 +132,7 @@ class Worker:
         pipeline = plan.parse(_get(args, "plan", dict))
         absent = [stage.name for stage in pipeline.stages if stage.name not in artefacts]
         if absent:
-            raise UsageError(f"no artefact for {', '.join(absent)}")
+            raise OptionError(f"no artefact for {', '.join(absent)}")
         loaded = {}
         try:
             for stage in pipeline.stages:
@@ -151,7 +146,7 @@ class Worker:
         except BaseException:
             self._close_stages()
             raise
-        return {"stages": loaded, "threads": counters.threads()}
+        return {"stages": loaded, "threads": processor.threads()}
 
     def _verify(self, args: Dict[str, Any]) -> Dict[str, Any]:
         backend, runner = self._loaded("verify")
@@ -173,7 +168,7 @@ class Worker:
         count, start = _get(args, "count", int), _get(args, "start", int, 0)
         every = _get(args, "collect_every", int, executor.COLLECT_EVERY)
         if count < 1 or start < 0 or every < 1:
-            raise UsageError(
+            raise OptionError(
                 f"run: count={count} and collect_every={every} must be at least 1, "
                 f"start={start} at least 0"
             )
@@ -181,15 +176,15 @@ class Worker:
         if schedule is not None and (
             len(schedule) != count or not all(isinstance(one, int) for one in schedule)
         ):
-            raise UsageError(f"run: schedule_ns must be {count} integers, one per iteration")
+            raise OptionError(f"run: schedule_ns must be {count} integers, one per iteration")
         runner.set_inputs(_get(args, "inputs", dict))
         return runner.run(count, start, every, schedule=schedule)
 
     def _overhead(self, args: Dict[str, Any]) -> Dict[str, Any]:
         stages, count = _get(args, "stages", int), _get(args, "count", int)
         if stages < 1 or count < 1:
-            raise UsageError(f"overhead: stages={stages} and count={count} must be at least 1")
-        return executor.overhead(stages, count)
+            raise OptionError(f"overhead: stages={stages} and count={count} must be at least 1")
+        return overhead.overhead(stages, count)
 
     def _observe(self, args: Dict[str, Any]) -> Dict[str, Any]:
         return (self._backend or self._named(args)).observe()
@@ -210,7 +205,7 @@ class Worker:
         backend = registry.find(_get(args, "backend", str))(options, device)
         backend.beside = _get(args, "beside", list, [])
         if backend.beside and device not in backend.beside:
-            raise UsageError(f"device {device!r} is not among those measured: {backend.beside}")
+            raise OptionError(f"device {device!r} is not among those measured: {backend.beside}")
         return backend
 
     def _close(self, args: Dict[str, Any]) -> Dict[str, Any]:
@@ -236,7 +231,7 @@ class Worker:
     def _quant(self, backend: Backend, args: Dict[str, Any]) -> str:
         quant: str = _get(args, "quant", str)
         if quant not in QUANTS:
-            raise UsageError(f"quant={quant}: choose one of {', '.join(QUANTS)}")
+            raise OptionError(f"quant={quant}: choose one of {', '.join(QUANTS)}")
         skipped = backend.precisions()[quant].get("skipped")
         if skipped:
             raise UnsupportedError(f"{backend.name} cannot do {quant}: {skipped}")
@@ -278,9 +273,9 @@ _REQUIRED = object()
 def _get(args: Dict[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
     value = args.get(name, default)
     if value is _REQUIRED:
-        raise UsageError(f"the argument {name!r} is missing")
+        raise OptionError(f"the argument {name!r} is missing")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"the argument {name!r} must be of type {kind.__name__}")
+        raise OptionError(f"the argument {name!r} must be of type {kind.__name__}")
     return value
 
 

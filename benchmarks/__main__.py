@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from benchmarks.ratios import Ratio
 
+
 HEADER = """\
 | benchmark | what | ratio (95 % interval) | goal | median seconds, first / second | pairs |
 |---|---|---|---|---|---|"""

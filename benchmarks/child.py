@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from benchmarks.engines import Engine, Task
 
+
 PATIENCE_S = 1800.0
 """So long an answer may take: a whole model compiled, or run, on a busy machine."""
 END_S = 20.0

@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.worker import Worker
+from harness.workers.worker import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
 
 BACKENDS = ("onnxruntime", "openvino")
 REFERENCE = "onnxruntime"
@@ -65,7 +66,7 @@ def everybody(backends: Sequence[str] = BACKENDS) -> list[Contestant]:
 def _modes(backend: str) -> Iterator[Contestant]:
     """Yield a backend in every mode, or once with the reason why it is not here."""
     try:
-        with Worker() as worker:
+        with WorkerProcess() as worker:
             probe = worker.ask("probe", PROBE_TIMEOUT_S, backend=backend, options={}, device="0")
     except HarnessError as error:
         probe = {"available": False, "reason": str(error)}

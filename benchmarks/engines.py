@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from backends import plan, registry
-from backends.base import UnsupportedError
-from backends.executor import Executor
+from backends import pipeline, registry
+from backends.errors import UnsupportedError
+from backends.timing.executor import Executor
 from benchmarks import works
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class BackendEngine:
 
     def __init__(self, task: Task) -> None:
         contestant, self._task = task.contestant, task
-        described = plan.parse(task.plan)
+        described = pipeline.parse(task.plan)
         self._backend = registry.find(str(contestant.backend))(dict(contestant.options), "0")
         probe = self._backend.probe()
         skipped = self._backend.precisions()[contestant.quant].get("skipped")

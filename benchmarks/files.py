@@ -10,11 +10,10 @@ import numpy as np
 from benchmarks import works
 from benchmarks.contestants import BASE, EXPORTER
 from benchmarks.engines import Task
-from harness import store
 from harness.files import sha256
-from harness.models import tacotron2
+from harness.models import store, tacotron2
 from harness.models.graphs import files
-from harness.models.graphs.tacotron2 import Dropout
+from harness.models.graphs.tacotron2 import DropoutMask
 from harness.models.synthetic import decode_length
 from harness.models.weights import SyntheticWeights
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from benchmarks.contestants import Contestant
     from benchmarks.works import Setup
+
 
 GIVEN = "given"
 LOOPING = ("decoder", works.STEP_STAGE)
@@ -90,7 +90,9 @@ class Files:
         weights = SyntheticWeights(self._setup.sizes, works.SEED)
         folder = self._folder / GIVEN
         folder.mkdir()
-        writers = files.tacotron2_files(weights, self._setup.sizes, decode_length(), Dropout.INPUT)
+        writers = files.tacotron2_files(
+            weights, self._setup.sizes, decode_length(), DropoutMask.INPUT
+        )
         wanted = {f"{stage}.onnx": writers[f"{stage}.onnx"] for stage in LOOPING}
         files.save(folder, wanted, {files.LABEL_KEY: "dropout masks given"}, self._notify)
         made = {stage: _described(folder / f"{stage}.onnx") for stage in LOOPING}

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import works
-from harness import bounds, environment, fitness, peaks, roofline
-from harness.console import Console
-from harness.models import counts
-from harness.models.counts import Counts
+from harness.commands.console import Console
+from harness.judging import roofline as bounds
+from harness.machine import device_limits, environment, host
+from harness.models import work
+from harness.models.work import Counts
+from harness.studies import machine_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from benchmarks.works import Setup
+
 
 RECENT = timedelta(hours=1)
 """A stored record younger than this is used."""
@@ -41,7 +44,7 @@ class Limit:
 
 
 def record(*, fresh: bool = False) -> dict[str, Any]:
-    """Return the limits of this machine (`harness.peaks`), and `which` record they are from.
+    """Return this machine's limits, and `which` record they are from.
 
     Args:
         fresh: measure them, whatever is stored.
@@ -49,15 +52,15 @@ def record(*, fresh: bool = False) -> dict[str, Any]:
     Raises:
         WorkerError: they are measured, and reading does not run here.
     """
-    found = fitness.stored(fitness.ROOFLINE)
+    found = host.stored(host.ROOFLINE)
     if found and not fresh and _recent(found[-1]):
         which = f"stored {found[-1]['started']} by python -m harness roofline"
-        return {**peaks.measured(found[-1]), "which": which}
-    folder = fitness.new_folder(fitness.ROOFLINE)
-    facts = roofline.run(roofline.FORMS["short"], folder, Console(), lambda: False)
-    fitness.keep(facts, folder, raw=False)
+        return {**device_limits.measured(found[-1]), "which": which}
+    folder = host.new_folder(host.ROOFLINE)
+    facts = machine_limits.run(machine_limits.FORMS["short"], folder, Console(), lambda: False)
+    host.keep(facts, folder, raw=False)
     return {
-        **peaks.measured(facts),
+        **device_limits.measured(facts),
         "which": f"measured at the start of this run ({facts['started']})",
     }
 
@@ -83,7 +86,7 @@ def counted(
     made = {}
     for stage in works.pipeline(name, setup, given=False).stages:
         model = models[stage.name]
-        found = counts.count(Path(model["path"]), stage, sizes, str(model["sha256"]))
+        found = work.count(Path(model["path"]), stage, sizes, str(model["sha256"]))
         made[stage.name] = {**found.as_dict(), "steps": setup.steps if stage.loop else 0}
     return made
 

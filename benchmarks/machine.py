@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness import environment
+from harness.machine import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
 
 KEPT = ("load", "pressure", "cpu_seconds", "steal_seconds", "available_bytes")
 CPU = "cpu"

@@ -15,6 +15,7 @@ from harness.models import synthetic
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 BLOCK = 1 << 24
 
 

@@ -6,16 +6,17 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from backends import executor, plan
-from backends.onnxruntime import OnnxRuntimeBackend
+from backends import pipeline as plan
+from backends.onnxruntime.backend import OnnxRuntimeBackend
+from backends.timing import executor
 from benchmarks.ratios import Ratio, measure
-from harness import store
-from harness.models import tacotron2, text
+from harness.models import store, tacotron2, text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.base import CompiledStage
+
 
 QUANT, SEED = "force_float32", 1234
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import results
+from harness.records import identity
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 PROCESSES, WARMUP = 5, 3
 BATCHES = (1, 2, 4, 8, 16)
@@ -68,14 +69,14 @@ def _assessed(rng: np.random.Generator, bs: int, each: int) -> dict[str, Any]:
 
 def _another(rng: np.random.Generator, base: dict[str, Any], seed: int) -> dict[str, Any]:
     facts = {**base["point"]["config"], "seed": seed}
-    point = {"id": results.point_id(facts), "name": f"{base['point']['name']}-seed{seed}"}
+    point = {"id": identity.point_id(facts), "name": f"{base['point']['name']}-seed{seed}"}
     made = {
         **base,
         "point": {**point, "config": facts},
-        "trial_id": results.new_trial_id(),
+        "trial_id": identity.new_trial_id(),
         "processes": [_reordered(rng, process) for process in base["processes"]],
     }
-    return {**made, "content_sha256": results.content_hash(made)}
+    return {**made, "content_sha256": identity.content_hash(made)}
 
 
 def _reordered(rng: np.random.Generator, process: dict[str, Any]) -> dict[str, Any]:

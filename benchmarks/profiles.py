@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from backends import cache, plan
-from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
+from backends import cache, pipeline
+from backends.onnxruntime.backend import OnnxRuntimeBackend
+from backends.onnxruntime.stage import OnnxRuntimeStage
 from benchmarks import works
 from benchmarks.contestants import AS_IT_IS, BACKEND_ENGINE, BASE, FLOAT32, REFERENCE, Contestant
 from benchmarks.files import Files
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.works import Setup
+
 
 STAGE = works.STEP_STAGE
 FORMS = (
@@ -60,7 +62,7 @@ class _Profiled:
         backend = OnnxRuntimeBackend(dict(form.options), "0")
         backend.probe()
         backend.expected = {"batch": rows, "text": setup.text}
-        parsed = plan.parse(described)
+        parsed = pipeline.parse(described)
         artefact = backend.compile(parsed, form.quant, str(folder))[STAGE].path
         model = str((cache.read(artefact) or {})["model"])
         inputs = works.inputs(works.STEP, setup, rows, given=False)

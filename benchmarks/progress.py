@@ -11,6 +11,7 @@ from harness.units import duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
 EVERY_S = 10.0
 """At most this often, a line for a turn."""
 

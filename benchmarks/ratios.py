@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness import statistics
+from harness.analysis import estimates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +32,9 @@ class Ratio:
 
 def interval(ratios: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float, float]:
     """Return the median of sorted ratios and its distribution-free 95 % interval; nan: too few."""
-    ranks = statistics.ranks(len(ratios), 0.5)
+    ranks = estimates.ranks(len(ratios), 0.5)
     low, high = (float(ratios[rank - 1]) if rank else math.nan for rank in ranks)
-    return statistics.quantile(ratios, 0.5), low, high
+    return estimates.quantile(ratios, 0.5), low, high
 
 
 def measure(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from harness import results
+from harness.records import result_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def run_seed_table(folder: Path) -> Path:
 
 def share(sweep: Path) -> Share:
     """Return the share of a finished sweep."""
-    trials = results.load_sweep(sweep).trials
+    trials = result_file.load_sweep(sweep).trials
     moments = [
         datetime.fromisoformat(trial[end]["utc"])
         for trial in trials

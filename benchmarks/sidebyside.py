@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from benchmarks.works import Setup, Work
 
+
 SCHEMA = {"name": "benchmarks.sidebyside", "major": 1, "minor": 0}
 
 

@@ -12,6 +12,7 @@ from benchmarks.ratios import Ratio, measure
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 EMPTY_APPLICATION = """\
 import hydra
 

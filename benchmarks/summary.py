@@ -15,6 +15,7 @@ from harness.units import significant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+
 DID_NOT = "did not run"
 
 

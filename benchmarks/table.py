@@ -14,7 +14,7 @@ import reports
 from benchmarks import limits as allowed
 from benchmarks import machine, works
 from benchmarks.ratios import interval
-from harness.precision import precision_text
+from harness.records.precision import precision_text
 from harness.units import significant
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Group = Mapping[str, Any]
     """One piece of work at one batch size, with everybody's seconds."""
+
 
 NONE = "–"
 COLUMNS = (

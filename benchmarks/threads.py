@@ -8,8 +8,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backends import counters, registry
-from backends.base import UsageError, check_options
+from backends import processor, registry
+from backends.base import check_options
+from backends.errors import OptionError
 from benchmarks import table, turns, works
 from benchmarks.contestants import BACKEND_ENGINE, FLOAT32, REFERENCE, Contestant
 from benchmarks.files import Files
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.works import Setup
+
 
 BATCHES = (1, 8)
 BASE = "default"
@@ -54,7 +56,7 @@ def refused(setting: str) -> str | None:
     """Return why the backend does not take a setting, None where it does."""
     try:
         check_options(registry.find(REFERENCE).options, dict(SETTINGS[setting]), REFERENCE)
-    except UsageError as error:
+    except OptionError as error:
         return str(error)
     return None
 
@@ -72,7 +74,7 @@ def groups(setup: Setup, folder: Path, count: int | None) -> Iterator[dict[str, 
         (name, rows, beside)
         for name in QUANTS
         for rows in BATCHES
-        for beside in dict.fromkeys((0, 1, counters.cpus()))
+        for beside in dict.fromkeys((0, 1, processor.cpus()))
     ]
     able = [setting for setting in SETTINGS if refused(setting) is None]
     progress = Progress([work.name] * len(pieces))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backends import counters
+from backends import processor
 from benchmarks import works
 from benchmarks.engines import timed
 from harness.models.graphs.tacotron2 import KEEP, STATES
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.engines import Task
     from harness.models.sizes import Sizes
+
 
 SIGMAS = (0.9, 1.0)
 """What the contract's graph makes of unit noise."""
@@ -39,7 +40,7 @@ class TorchEngine:
     """The reference, eager, in inference mode, on as many threads as there are CPUs."""
 
     def __init__(self, task: Task) -> None:
-        torch.set_num_threads(counters.cpus())
+        torch.set_num_threads(processor.cpus())
         self.runtime = f"torch {torch.__version__}"
         self._task = task
         self._network = network(task.work, task.setup.sizes)

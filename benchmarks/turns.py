@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Said = Callable[[str, int], None]
     """Told what is going on, and how many turns are done."""
 
+
 PAUSE_S = 0.02
 """After each run: idle threads of most runtimes sleep after some milliseconds."""
 BUDGET_BYTES = 16e9

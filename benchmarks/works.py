@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import accuracy
+from harness.analysis import accuracy
 from harness.models import tacotron2, text
 from harness.models.graphs.tacotron2 import FRAMES_PER_SYMBOL, KEEP, LEAST_FRAMES, STATES
 from harness.models.pipeline import Glue, Items, Pipeline, Stage, TensorSpec
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.models.sizes import Sizes
 
     Arrays = Mapping[str, NDArray[Any]]
+
 
 SEED = 1234
 STEP, TACOTRON2, WAVEGLOW = "step", "tacotron2", "waveglow"
@@ -241,12 +242,12 @@ def _relative(exact: NDArray[Any], found: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(away**2) / np.mean(exact.astype(np.float64) ** 2)))
 
 
-def _judged(name: str, setup: Setup, made: Arrays) -> accuracy.Outputs:
+def _judged(name: str, setup: Setup, made: Arrays) -> accuracy.SavedOutputs:
     """Return results as the accuracy gate takes them."""
     hop = tacotron2.HOP_SAMPLES
     if name == TACOTRON2:
         lengths = made["mel_lengths_t"].ravel()
-        return accuracy.Outputs(lengths, setup.steps, made["mel_outputs_postnet"], None, hop)
+        return accuracy.SavedOutputs(lengths, setup.steps, made["mel_outputs_postnet"], None, hop)
     audio = made["audio"]
     same = _mel(np.random.default_rng(SEED), setup, len(audio))
-    return accuracy.Outputs(same["mel_lengths_t"], 0, same["mel"][..., 0], audio, hop)
+    return accuracy.SavedOutputs(same["mel_lengths_t"], 0, same["mel"][..., 0], audio, hop)

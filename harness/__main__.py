@@ -21,7 +21,7 @@ def main() -> None:
     _forget_working_folder()
     from harness import streams  # noqa: PLC0415 - path first
     from harness.errors import ExitStatus, HarnessError  # noqa: PLC0415 - path first
-    from harness.names import plain  # noqa: PLC0415
+    from harness.plain_text import plain  # noqa: PLC0415
 
     streams.make_lasting()
     if len(sys.argv) > 1 and sys.argv[1] == "--version":
@@ -52,19 +52,20 @@ def _dispatch(arguments: list[str]) -> int:
         from harness import commands  # noqa: PLC0415 - only when asked for
 
         return commands.run(word, arguments[1:])
-    from harness import compose  # noqa: PLC0415 - Hydra, only when a point is composed
+    from harness.planning import compose  # noqa: PLC0415 - Hydra, only when a point is composed
 
     if {"--help", "-h"} & set(arguments):
         from harness import commands  # noqa: PLC0415 - only when asked for
+        from harness.commands.help import help_text  # noqa: PLC0415 - as above
 
-        sys.stdout.write(compose.help_text(arguments, commands.listed()))
+        sys.stdout.write(help_text(arguments, commands.listed()))
         return 0
     points = compose.points(arguments)
     if not points:
         return 0  # --cfg and its like have printed what was asked
-    from harness import cli  # noqa: PLC0415 - everything else, only when a point is measured
+    from harness.commands import measure  # noqa: PLC0415 - everything else, only when a point is measured
 
-    return cli.run(points)
+    return measure.run(points)
 
 
 if __name__ == "__main__":

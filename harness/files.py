@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    Note = Callable[[bytes], None]
+
 
 BLOCK_BYTES = 1 << 22
 SEAL = "content_sha256"
@@ -123,3 +127,32 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def finite(value: Any) -> Any:
+    """Return a value with every NaN and infinity, which JSON cannot hold, replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return value
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def drop_leavings(folder: Path) -> None:
+    """Remove what a killed writer left unfinished in a folder that nobody else writes to now."""
+    for left in folder.glob(".*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def pretty(value: Any) -> bytes:
+    """Return a value as one line of JSON; what JSON cannot hold is null."""
+    value = finite(value)
+    return (json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
+
 ASKED = "asked"
 FOLLOWS = frozenset({"models", "sync"})
 """Facts that only follow from another choice, such as the hashes of the model files."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+
 OUT, ERR = 1, 2
 GONE = (errno.EPIPE, errno.EBADF)
 """Nobody reads any more, which is the reader's own choice and needs no words."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reports.trials import SweepView
+    from reports.views.points import SweepView
+
 
 __all__ = ["FILES", "REPORT", "export", "render", "write"]
 REPORT = "report.html"
@@ -54,8 +55,8 @@ def render(sweep_dir: Path, *, out: Path | None = None) -> Path:
     Raises:
         UsageError: there is no such folder.
     """
-    from reports.files import read_sweep, write_text  # noqa: PLC0415 - `import reports` is cheap
-    from reports.html import page_html  # noqa: PLC0415
+    from reports.pages.render import page_html  # noqa: PLC0415
+    from reports.views.reader import read_sweep, write_text  # noqa: PLC0415 - `import reports` is cheap
 
     target = out if out is not None else sweep_dir / REPORT
     with _without_collections():
@@ -72,8 +73,8 @@ def export(sweep_dir: Path, format: str) -> str:  # noqa: A002 - the word a call
     Raises:
         UsageError: there is no such folder or format.
     """
-    from reports.exports import export_text  # noqa: PLC0415 - as above
-    from reports.files import read_sweep  # noqa: PLC0415
+    from reports.exports.points import export_text  # noqa: PLC0415 - as above
+    from reports.views.reader import read_sweep  # noqa: PLC0415
 
     return export_text(read_sweep(sweep_dir), format)
 
@@ -91,7 +92,7 @@ def write(sweep_dir: Path, formats: Sequence[str], *, out: str | None = None) ->
         UsageError: there is no such folder or format.
         OSError: a file cannot be written.
     """
-    from reports.files import read_sweep, write_text  # noqa: PLC0415 - as above
+    from reports.views.reader import read_sweep, write_text  # noqa: PLC0415 - as above
 
     place = sweep_dir if out is None else Path(out)
     several = len(formats) > 1 or out is None or out.endswith(os.sep) or place.is_dir()
@@ -102,8 +103,8 @@ def write(sweep_dir: Path, formats: Sequence[str], *, out: str | None = None) ->
 
 
 def _text(sweep: SweepView, name: str, path: Path) -> str:
-    from reports.exports import export_text  # noqa: PLC0415 - as above
-    from reports.html import page_html  # noqa: PLC0415 - as above
+    from reports.exports.points import export_text  # noqa: PLC0415 - as above
+    from reports.pages.render import page_html  # noqa: PLC0415 - as above
 
     if name == "html":
         return page_html(sweep, path.parent)

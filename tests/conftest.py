@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 DOUBLES = Path(__file__).resolve().parent / "doubles"
 
 

@@ -9,16 +9,17 @@ import numpy as np
 import onnx
 import pytest
 
-from harness.models import counts, tacotron2
+from harness.models import tacotron2, work
 from harness.models.graphs.builder import GraphBuilder
 from harness.models.graphs.files import tacotron2_files, waveglow_files
-from harness.models.graphs.tacotron2 import DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask
 from harness.models.pipeline import product
 from harness.models.sizes import FULL
 from harness.models.weights import tacotron2_shapes, waveglow_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 STAGES = {stage.name: stage for stage in tacotron2.build("full").stages}
 
@@ -39,7 +40,7 @@ def models() -> Mapping[str, onnx.ModelProto]:
     patch, weight = pytest.MonkeyPatch(), GraphBuilder.weight
 
     def shapes_only(self: GraphBuilder, name: str, array: Any) -> str:
-        if array.size <= counts.KEPT_VALUES:
+        if array.size <= work.KEPT_VALUES:
             return weight(self, name, array)
         full = f"{self.scope}{name}"
         self._weights[full] = onnx.TensorProto(
@@ -50,7 +51,7 @@ def models() -> Mapping[str, onnx.ModelProto]:
     patch.setattr(GraphBuilder, "weight", shapes_only)
     length = DecodeLength(1664, from_text=True)
     writers = {
-        **tacotron2_files(Zeros(), FULL, length, Dropout.SHARED),
+        **tacotron2_files(Zeros(), FULL, length, DropoutMask.SHARED),
         **waveglow_files(Zeros(), FULL),
     }
     made = {stage: writers[f"{stage}.onnx"]().model({}) for stage in STAGES}
@@ -59,10 +60,10 @@ def models() -> Mapping[str, onnx.ModelProto]:
 
 
 @cache
-def counted(stage: str, **sizes: int) -> counts.Counts:
+def counted(stage: str, **sizes: int) -> work.Counts:
     """Return the work of a full-size stage."""
     shapes = {
         spec.name: tuple(product(size, sizes) for size in spec.dims)
         for spec in STAGES[stage].inputs
     }
-    return counts.of_model(models()[stage], shapes)
+    return work.of_model(models()[stage], shapes)

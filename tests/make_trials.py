@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness import results, summary
+from harness.judging import complete, summary
+from harness.records import identity, result_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
 
 MS = 1_000_000
 STAGES = {"encoder": "characters", "decoder": "mel_frames", "postnet": "mel_frames"}
@@ -83,10 +85,10 @@ def make_trial(
     }  # fmt: skip
     moment = {"utc": "2026-11-24T08:00:00.000000Z", "monotonic_ns": 0}
     ends = {"cpu": {"governor": "performance"}, "state": STATE}
-    return results.complete(
+    return complete.complete(
         {
-            "trial_id": results.new_trial_id(), "supersedes": None,
-            "point": {"id": results.point_id(facts), "name": f"onnxruntime-{quant}-bs{bs}-il128",
+            "trial_id": identity.new_trial_id(), "supersedes": None,
+            "point": {"id": identity.point_id(facts), "name": f"onnxruntime-{quant}-bs{bs}-il128",
                       "config": facts},
             "status": {"state": state, "reason": reason},
             "weights": {"kind": "synthetic", "seed": 1234, "label": LABEL},
@@ -122,6 +124,6 @@ def write_sweep(folder: Path, trials: Sequence[Mapping[str, Any]]) -> Path:
     for trial in trials:
         place = folder / "points" / f"{trial['point']['name']}-{trial['point']['id']}"
         place.mkdir(parents=True, exist_ok=True)
-        results.write_trial(place, trial)
+        result_file.write_trial(place, trial)
     summary.write_summary(folder, summary.summary_parts(trials))
     return folder

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import commands, compat, results
+from harness import commands
+from harness.analysis import compat
 from harness.errors import ExitStatus
-from harness.summary import rows as rows_of
+from harness.judging import complete
+from harness.judging.summary import rows as rows_of
 from tests.harness.test_cli import FAKE, documents, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
@@ -98,7 +100,7 @@ def test_the_table_of_another_model(tmp_path: Path, capsys: pytest.CaptureFixtur
     rest = {key: value for key, value in other.items() if key != "content_sha256"}
     folders = [
         str(write_sweep(tmp_path / name, [one]))
-        for name, one in (("base", trial()), ("new", results.complete(rest)))
+        for name, one in (("base", trial()), ("new", complete.complete(rest)))
     ]
     assert commands.run("compare", folders) is ExitStatus.NOTHING_MEASURED
     assert "differs in models" in capsys.readouterr().out

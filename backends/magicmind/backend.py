@@ -10,23 +10,18 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
-from backends.base import (
-    QUANTS,
-    Artefact,
-    Backend,
-    BackendError,
-    Option,
-    UnsupportedError,
-    UsageError,
-    finding,
-)
-from backends.magicmind import builder, device, doctor
-from backends.magicmind.sdk import Card, Handle, Sdk
+from backends.base import QUANTS, Artefact, Backend, Option, finding
+from backends.errors import BackendError, OptionError, UnsupportedError
+from backends.magicmind import build_cache, builder, cnmon, doctor
+from backends.magicmind import recipe as magicmind_recipe
+from backends.magicmind.sdk import Card, Sdk
 from backends.magicmind.stage import MagicMindStage
 
 if TYPE_CHECKING:
     from backends.base import Work
-    from backends.plan import GlueStep, Plan, StagePlan
+    from backends.magicmind.calls import Handle
+    from backends.pipeline import GlueStep, PipelinePlan, StagePlan
+
 
 REFERENCE = "force_float32"
 """The mode whose build the calibration data are captured from."""
@@ -64,11 +59,11 @@ class MagicMindBackend(Backend):
 
     def __init__(self, options: Dict[str, Any], device: str) -> None:
         super().__init__(options, device)
-        builder.static_sizes(self.settings["static_sizes"])
+        magicmind_recipe.static_sizes(self.settings["static_sizes"])
         self._clusters()
         eqnm = self.settings["calibration_algorithm"] == "eqnm"
         if eqnm and self.settings["activation_algorithm"] != "symmetric":
-            raise UsageError(
+            raise OptionError(
                 "magicmind.calibration_algorithm=eqnm: needs "
                 "magicmind.activation_algorithm=symmetric"
             )
@@ -84,7 +79,7 @@ class MagicMindBackend(Backend):
         text = self.settings["clusters"]
         parts = [part.strip() for part in text.split(",") if part.strip()]
         if not all(part.isdigit() and int(part) > 0 for part in parts):
-            raise UsageError(f"magicmind.clusters={text!r}: write numbers, such as 4,8")
+            raise OptionError(f"magicmind.clusters={text!r}: write numbers, such as 4,8")
         return [int(part) for part in parts]
 
     # What is here
@@ -124,15 +119,15 @@ class MagicMindBackend(Backend):
             return
         if number >= card.count:
             listed = ", ".join(answer["devices"])
-            raise UsageError(f"no device {self.device!r}; there are: {listed}; {visible()}")
+            raise OptionError(f"no device {self.device!r}; there are: {listed}; {visible()}")
         card.choose(number)
-        self._facts = device.look(number)
+        self._facts = cnmon.look(number)
         answer["device"].update(name=self._facts["name"], facts=self._facts)
         answer["available"] = True
 
     def _number(self) -> int:
         if not self.device.isdigit():
-            raise UsageError(f"no device {self.device!r}; MLU cards are numbered from 0")
+            raise OptionError(f"no device {self.device!r}; MLU cards are numbered from 0")
         return int(self.device)
 
     def precisions(self) -> Dict[str, Dict[str, Any]]:
@@ -148,7 +143,7 @@ class MagicMindBackend(Backend):
 
     def observe(self) -> Dict[str, Any]:
         """Return the card's state from cnmon, without a look at the SDK."""
-        return device.sample(self._number())
+        return cnmon.sample(self._number())
 
     def examine(self) -> List[Dict[str, str]]:
         """Return what of the SDK, the card and the vendor's tools is here."""
@@ -185,7 +180,7 @@ class MagicMindBackend(Backend):
         Raises:
             UnsupportedError: neither the card's name nor the option says it.
         """
-        arch = self.settings["arch"] or device.arch_of(self._facts.get("name"))
+        arch = self.settings["arch"] or cnmon.arch_of(self._facts.get("name"))
         if not arch:
             seen = self._facts.get("name") or self._facts.get("reasons", {}).get("name")
             raise UnsupportedError(
@@ -195,12 +190,12 @@ class MagicMindBackend(Backend):
         clusters = self._clusters()
         return [{arch: clusters}] if clusters else [arch]
 
-    def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
+    def compile(self, plan: PipelinePlan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
         """Build every stage's model file, or find it in the cache."""
         self._ready()
         calibrated = "qint" in quant and self.settings["calibration"] == "reference"
         recipes = self._recipes(plan, quant, calibrated=calibrated)
-        kept = builder.Cache(cache_dir)
+        kept = build_cache.Cache(cache_dir)
         found = {recipe.stage.name: kept.find(recipe) for recipe in recipes}
         captured: Dict[str, builder.Samples] = {}
         if calibrated and any(artefact is None for artefact, _ in found.values()):
@@ -215,7 +210,9 @@ class MagicMindBackend(Backend):
             compiled[recipe.stage.name] = artefact
         return compiled
 
-    def _recipes(self, plan: Plan, quant: str, *, calibrated: bool) -> List[builder.Recipe]:
+    def _recipes(
+        self, plan: PipelinePlan, quant: str, *, calibrated: bool
+    ) -> List[magicmind_recipe.BuildRecipe]:
         samples = None
         if calibrated:
             if not self.calibration:
@@ -224,18 +221,20 @@ class MagicMindBackend(Backend):
                     f"backend.calibration=custom_ranges builds without, for performance only"
                 )
             samples = [self.calibration, [one.model.get("sha256") for one in plan.stages]]
-        sizes = builder.sizes_of(plan, self.settings)
-        user = builder.user_config(self.settings["build_config"])
+        sizes = magicmind_recipe.sizes_of(plan, self.settings)
+        user = magicmind_recipe.user_config(self.settings["build_config"])
         version = self._ready().version
         return [
-            builder.Recipe(stage, quant, sizes, self.settings, self.archs(), user, samples, version)
+            magicmind_recipe.BuildRecipe(
+                stage, quant, sizes, self.settings, self.archs(), user, samples, version
+            )
             for stage in plan.stages
         ]
 
     def _build(
         self,
-        kept: builder.Cache,
-        recipe: builder.Recipe,
+        kept: build_cache.Cache,
+        recipe: magicmind_recipe.BuildRecipe,
         samples: Optional[builder.Samples],
         note: Optional[str],
     ) -> Artefact:
@@ -251,15 +250,15 @@ class MagicMindBackend(Backend):
             del model
             gc.collect()
 
-    def _ask_mm_run(self, kept: builder.Cache, path: str) -> None:
+    def _ask_mm_run(self, kept: build_cache.Cache, path: str) -> None:
         """Note in a build's record what mm_run tells of the card it runs on."""
         record = kept.record(path) or {}
         shapes = [[least for least, _ in sizes] for sizes in record["ranges"]]
-        kept.write(path, dict(record, mm_run=device.block(path, shapes, self._number())))
+        kept.write(path, dict(record, mm_run=cnmon.block(path, shapes, self._number())))
 
-    def _captured(self, plan: Plan, cache_dir: str) -> Dict[str, builder.Samples]:
+    def _captured(self, plan: PipelinePlan, cache_dir: str) -> Dict[str, builder.Samples]:
         """Run the float32 build on the calibration inputs; return what went into each stage."""
-        from backends.executor import Executor
+        from backends.timing.executor import Executor
 
         artefacts = self.compile(plan, REFERENCE, cache_dir)
         captured: Dict[str, builder.Samples] = {
@@ -286,7 +285,7 @@ class MagicMindBackend(Backend):
     def load(self, stage: StagePlan, quant: str, artefact: str, seed: int) -> MagicMindStage:
         """Load a model file onto the card; it must be one that was built for this quant mode."""
         sdk, card = self._ready(), self._card
-        record = builder.Cache.record(artefact)
+        record = build_cache.Cache.record(artefact)
         if record is None or (record.get("stage"), record.get("quant")) != (stage.name, quant):
             raise BackendError(
                 f"{stage.name}: {artefact} has no record of a {quant} build; compile again"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 from backends.base import finding
-from backends.magicmind import device
+from backends.magicmind import cnmon
 
 FIX_SDK = (
     "doctor backend=magicmind backend.python='docker exec -i CONTAINER python3.7', with a "
@@ -73,7 +73,7 @@ def _nodes() -> Iterator[Dict[str, str]]:
 
 
 def _tools(number: int) -> Iterator[Dict[str, str]]:
-    facts = device.look(number)
+    facts = cnmon.look(number)
     if facts["name"] is None:
         yield finding(
             "cnmon",

@@ -11,67 +11,15 @@ import gc
 import importlib
 import json
 import platform
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from backends.base import BackendError, UnsupportedError
+from backends.errors import BackendError, UnsupportedError
+from backends.magicmind.calls import Handle, checked, guarded, line, raised, refuse, there
 
 RUNTIME = "magicmind.python.runtime"
 TYPES = "magicmind.python.common.types"
-
-Handle = Tuple[Any, Tuple[int, ...]]
-"""A tensor on the card and the shape it is handed on with."""
-
-
-def line(text: Any) -> str:
-    """Return what the SDK says as one line."""
-    return " ".join(str(text).split()) or "no text"
-
-
-def guarded(what: str, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call the SDK.
-
-    Raises:
-        BackendError: it raised, whatever it raised.
-    """
-    try:
-        return call(*arguments, **keywords)
-    except Exception as error:
-        raise _raised(what, error) from error
-
-
-def _raised(what: str, error: Exception) -> BackendError:
-    return BackendError(f"MagicMind: {what} raised {type(error).__name__}: {line(error)}")
-
-
-def checked(what: str, status: Any) -> None:
-    """Make sure that a call succeeded.
-
-    Raises:
-        BackendError: its Status is not ok, or it returned something else.
-    """
-    try:
-        fine = status.ok()
-    except AttributeError:
-        fine = False
-    if not fine:
-        _refuse(what, status)
-
-
-def _refuse(what: str, status: Any) -> NoReturn:
-    raise BackendError(f"MagicMind: {what} failed: {line(status)}")
-
-
-def there(what: str, made: Any) -> Any:
-    """Return what a call made.
-
-    Raises:
-        BackendError: it is None.
-    """
-    if made is None:
-        raise BackendError(f"MagicMind: {what} returned None; its own words are in the log")
-    return made
 
 
 def version() -> Optional[str]:
@@ -150,7 +98,7 @@ class Sdk:
         except BackendError:
             raise
         except Exception as error:
-            raise _raised("from_numpy", error) from error
+            raise raised("from_numpy", error) from error
         checked("from_numpy", status)
         return tensor, shape
 
@@ -191,16 +139,16 @@ class Sdk:
         checked(f"parse of {path}", guarded("parse", parser.parse, network, path))
         return Network(self, network)
 
-    def config(self) -> Config:
+    def config(self) -> BuildSettings:
         """Return an empty build configuration."""
-        return Config(guarded("BuilderConfig", self.mm.BuilderConfig))
+        return BuildSettings(guarded("BuilderConfig", self.mm.BuilderConfig))
 
-    def model(self, path: str) -> Model:
+    def model(self, path: str) -> BuiltModel:
         """Return the model of a file."""
         model = guarded("Model", self.mm.Model)
         loaded = guarded("deserialize_from_file", model.deserialize_from_file, path)
         checked(f"deserialize_from_file of {path}", loaded)
-        return Model(self, model)
+        return BuiltModel(self, model)
 
     def calibrator(self, inputs: Sequence[Sequence[Any]], algorithm: str) -> Any:
         """Return a calibrator over samples.
@@ -219,16 +167,16 @@ class Sdk:
         checked("set_quantization_algorithm", chosen)
         return calibrator
 
-    def calibrate(self, calibrator: Any, network: Network, config: Config) -> None:
+    def calibrate(self, calibrator: Any, network: Network, config: BuildSettings) -> None:
         """Find the ranges of a network's tensors; they stay in the network."""
         found = guarded("calibrate", calibrator.calibrate, network.raw, config.raw)
         checked("calibrate", found)
 
-    def build(self, name: str, network: Network, config: Config) -> Optional[Model]:
+    def build(self, name: str, network: Network, config: BuildSettings) -> Optional[BuiltModel]:
         """Return the built model, None where the SDK refuses."""
         builder = guarded("Builder", self.mm.Builder)
         built = guarded("build_model", builder.build_model, name, network.raw, config.raw)
-        return None if built is None else Model(self, built)
+        return None if built is None else BuiltModel(self, built)
 
 
 class _Samples:
@@ -304,7 +252,7 @@ class Card:
         try:
             status = self.queue.sync()
         except Exception as error:
-            raise _raised("sync", error) from error
+            raise raised("sync", error) from error
         checked("sync", status)
 
     def close(self) -> None:
@@ -346,7 +294,7 @@ class Network:
         checked(f"set_dimension of input {index} to {list(sizes)}", status)
 
 
-class Config:
+class BuildSettings:
     """A build configuration."""
 
     def __init__(self, config: Any) -> None:
@@ -359,7 +307,7 @@ class Config:
         return None if status.ok() else line(status)
 
 
-class Model:
+class BuiltModel:
     """A built model: what it says of itself, and what runs it."""
 
     def __init__(self, sdk: Sdk, model: Any) -> None:
@@ -406,7 +354,7 @@ class Model:
         self._context = there("create_i_context", context)
         own = guarded("create_inputs", self._context.create_inputs)
         if not isinstance(own, list):
-            _refuse("create_inputs", own)
+            refuse("create_inputs", own)
         self._own = own
 
     def enqueue(self, inputs: List[Handle], queue: Any) -> List[Any]:
@@ -418,7 +366,7 @@ class Model:
         try:
             status = self._enqueued(inputs, outputs, queue)
         except Exception as error:
-            raise _raised("enqueue", error) from error
+            raise raised("enqueue", error) from error
         checked("enqueue", status)
         if any(isinstance(one, list) for one in outputs):
             outputs = [

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-from backends.base import BackendError, CompiledStage
+from backends.base import CompiledStage
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
-    from backends.magicmind.sdk import Handle, Model
-    from backends.plan import StagePlan
+    from backends.magicmind.calls import Handle
+    from backends.magicmind.sdk import BuiltModel
+    from backends.pipeline import StagePlan
+
 
 NOT_VERIFIED = "MagicMind names no precision of a built model: this is the mode its build accepted"
 
@@ -52,7 +55,7 @@ class MagicMindStage(CompiledStage):
     def __init__(
         self,
         stage: StagePlan,
-        model: Model,
+        model: BuiltModel,
         queue: Any,
         *,
         sync: Optional[Callable[[], None]],
@@ -60,7 +63,7 @@ class MagicMindStage(CompiledStage):
         facts: Dict[str, Any],
     ) -> None:
         self._name = stage.name
-        self._model: Optional[Model] = model
+        self._model: Optional[BuiltModel] = model
         self._queue = queue
         self._sync = sync
         self._built = built

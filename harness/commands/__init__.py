@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING
 
 from harness.commands.described import COMMANDS
+from harness.commands.named import named
 from harness.commands.options import HELP
 from harness.errors import ExitStatus, UsageError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.commands.options import Command
+
 
 MARGIN = 40
 """Where the meanings of commands begin, in columns."""
@@ -58,6 +59,5 @@ def run(word: str, arguments: Sequence[str]) -> ExitStatus:
         sys.stdout.write(command.help())
         return ExitStatus.FINE
     asked = command.read(arguments)
-    module = importlib.import_module(f"{__name__}.{command.module}")
-    status: ExitStatus = getattr(module, word)(asked)
+    status: ExitStatus = named(f"{command.module}:{word}")(asked)
     return status

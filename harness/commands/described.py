@@ -11,13 +11,13 @@ _NO_YES = ("false", "true")
 COMMANDS = (
     Command(
         "backends",
-        "machine",
+        "harness.commands.machine",
         "list the backends found here, with their options, and what is wrong with broken ones",
         flags=(Flag("--python", "interpreter of the measured side, default this one", "PYTHON"),),
     ),
     Command(
         "baseline",
-        "comparing",
+        "harness.commands.baseline",
         "keep a sweep's results under a name for compare and baseline=, or list the names",
         words=(
             Word("list|save NAME DIR", "list the saved names, or save the sweep in DIR", most=3),
@@ -26,7 +26,7 @@ COMMANDS = (
     ),
     Command(
         "clean",
-        "disk",
+        "harness.commands.clean",
         "name, and with apply=true remove, sweeps and cache entries that are old or too large",
         keys=(
             Key("what", "what is looked at", ("all", "sweeps", "cache")),
@@ -38,7 +38,7 @@ COMMANDS = (
     ),
     Command(
         "compare",
-        "comparing",
+        "reports.commands",
         "verdicts on two sweeps, point by point: slower, faster, no difference or unresolved",
         words=(
             Word("BASE", "the baseline: a sweep's folder or a saved name; alone: a sweep that was "
@@ -67,7 +67,7 @@ COMMANDS = (
     ),
     Command(
         "doctor",
-        "machine",
+        "harness.commands.machine",
         "look at the machine and name what would disturb a measurement; change nothing",
         keys=(
             Key("fail_on", "what makes the command fail", ("nothing", "warning")),
@@ -80,7 +80,7 @@ COMMANDS = (
     ),
     Command(
         "export",
-        "models",
+        "harness.commands.models",
         "write the ONNX files of a models_dir from NVIDIA's checkpoints",
         keys=(
             Key("checkpoint", "the file of a checkpoint; several as a comma list or repeated",
@@ -95,7 +95,7 @@ COMMANDS = (
     ),
     Command(
         "fetch",
-        "models",
+        "harness.commands.models",
         "download NVIDIA's two checkpoints, named in conf/fetch.yaml",
         keys=(
             Key("models_dir", "where the files are put", default="models"),
@@ -121,7 +121,7 @@ COMMANDS = (
     ),
     Command(
         "history",
-        "sweeps",
+        "reports.commands",
         "show a metric over time: every trial of a point in any number of sweeps",
         words=(Word("DIR", "sweeps, or folders that hold some; default outputs", least=0,
                     most=None),),
@@ -135,7 +135,7 @@ COMMANDS = (
     ),
     Command(
         "report",
-        "sweeps",
+        "reports.commands",
         "write the report of a sweep again from its result files, as a page or as other formats",
         words=(_ONE_FOLDER,),
         keys=(
@@ -148,7 +148,7 @@ COMMANDS = (
     ),
     Command(
         "roofline",
-        "machine",
+        "harness.commands.machine",
         "measure what this machine can do at most: reading, and products in every precision",
         keys=(
             Key("form", "how much is measured", ("short", "long")),
@@ -159,7 +159,7 @@ COMMANDS = (
     ),
     Command(
         "selfcheck",
-        "machine",
+        "harness.commands.machine",
         "measure what this machine can tell apart: A/A, power, smallest detectable effect",
         keys=(
             Key("form", "how much is measured", ("short", "long")),
@@ -176,7 +176,7 @@ COMMANDS = (
     ),
     Command(
         "slo",
-        "serving",
+        "harness.commands.slo",
         "find the largest rate of requests at which a percentile of the response keeps a limit",
         keys=(
             Key("slo_ms", "the limit in milliseconds; must be given"),
@@ -190,7 +190,7 @@ COMMANDS = (
     ),
     Command(
         "verify",
-        "sweeps",
+        "harness.commands.verify",
         "compute every stored summary again from the raw samples; check schema and hashes",
         words=(_ONE_FOLDER,),
         statuses=((ExitStatus.ERROR, "a file does not say what its samples say"),),

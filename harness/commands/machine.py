@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import doctor as looking
-from harness import extensions, fitness
-from harness import roofline as bounding
-from harness import selfcheck as checking
-from harness.console import Console
+from harness.commands.console import Console
+from harness.commands.interrupt import Interrupt
 from harness.errors import ExitStatus, WorkerError
-from harness.interrupt import Interrupt
-from harness.worker import Worker
+from harness.machine import doctor as looking
+from harness.machine import host
+from harness.planning import plugins
+from harness.studies import machine_limits
+from harness.studies import selfcheck as checking
+from harness.workers.worker import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def backends(asked: Asked) -> ExitStatus:
     """List the backends found here, with their options, and what is wrong with broken ones."""
     console = Console()
-    for one in extensions.describe(asked.flags.get("--python")):
+    for one in plugins.describe(asked.flags.get("--python")):
         console.say(f"{one['name']}  ({one['origin']})")
         if one.get("error"):
             console.say(f"  broken: {one['error']}")
@@ -53,15 +54,17 @@ def doctor(asked: Asked) -> ExitStatus:
 EXAMINE_TIMEOUT_S = 120.0
 
 
-def _backend_findings(keys: Mapping[str, str]) -> list[looking.Finding]:
+def _backend_findings(keys: Mapping[str, str]) -> list[looking.MachineFinding]:
     """Return what a backend says of its runtime and device, asked in its own interpreter."""
     name, device = keys["backend"], keys["devices"]
     try:
-        with Worker(keys.get("backend.python")) as worker:
+        with WorkerProcess(keys.get("backend.python")) as worker:
             answer = worker.ask("examine", EXAMINE_TIMEOUT_S, backend=name, device=device)
     except WorkerError as error:
-        return [looking.Finding(name, "warning", str(error), "read the message; then try again")]
-    return [looking.Finding(**one) for one in answer["findings"]]
+        return [
+            looking.MachineFinding(name, "warning", str(error), "read the message; then try again")
+        ]
+    return [looking.MachineFinding(**one) for one in answer["findings"]]
 
 
 LEAST_PAIRS = 2
@@ -71,17 +74,17 @@ def selfcheck(asked: Asked) -> ExitStatus:
     """Measure what this machine can tell apart: A/A, power, smallest detectable effect."""
     keys = asked.keys
     form = _form(checking.FORMS[keys["form"]], asked)
-    console, folder = Console(), fitness.new_folder()
+    console, folder = Console(), host.new_folder()
     with Interrupt(console) as interrupt:
         facts = checking.run(form, folder, console, lambda: interrupt.asked)
     for line in checking.lines(facts):
         console.say(line)
-    console.say(str(fitness.keep(facts, folder, raw=keys["raw"] == "true")))
+    console.say(str(host.keep(facts, folder, raw=keys["raw"] == "true")))
     failing = keys["fail_on"] == "unfit"
-    return ExitStatus.ERROR if failing and fitness.unfit(facts) else ExitStatus.FINE
+    return ExitStatus.ERROR if failing and host.unfit(facts) else ExitStatus.FINE
 
 
-def _form(form: checking.Form, asked: Asked) -> checking.Form:
+def _form(form: checking.CheckSize, asked: Asked) -> checking.CheckSize:
     """Return a form of the check with the sizes that were named."""
     sizes = {}
     for name in ("comparisons", "tolerated", "powered", "pairs", "iterations", "noise_s"):
@@ -94,17 +97,17 @@ def _form(form: checking.Form, asked: Asked) -> checking.Form:
 def roofline(asked: Asked) -> ExitStatus:
     """Measure what this machine can do at most: reading, and products in every precision."""
     keys = asked.keys
-    form = bounding.FORMS[keys["form"]]
+    form = machine_limits.FORMS[keys["form"]]
     sizes = {
         name: asked.whole("roofline", name, 1)
         for name in ("processes", "iterations")
         if name in asked.keys
     }
     form = replace(form, **sizes)
-    console, folder = Console(), fitness.new_folder(fitness.ROOFLINE)
+    console, folder = Console(), host.new_folder(host.ROOFLINE)
     with Interrupt(console) as interrupt:
-        facts = bounding.run(form, folder, console, lambda: interrupt.asked)
-    for line in bounding.lines(facts):
+        facts = machine_limits.run(form, folder, console, lambda: interrupt.asked)
+    for line in machine_limits.lines(facts):
         console.say(line)
-    console.say(str(fitness.keep(facts, folder, raw=keys["raw"] == "true")))
+    console.say(str(host.keep(facts, folder, raw=keys["raw"] == "true")))
     return ExitStatus.FINE

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import compose, config
-from harness import export as exporting
-from harness.console import Console
+from harness.commands.console import Console
+from harness.commands.download import Fetcher
+from harness.config import download
 from harness.errors import ExitStatus, UsageError
-from harness.fetch import Fetcher
+from harness.models import export as exporting
 from harness.models import sizes
-from harness.models.graphs.tacotron2 import DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask
 from harness.models.tacotron2 import MAX_FRAMES
+from harness.planning import compose
 
 if TYPE_CHECKING:
     from harness.commands.options import Asked
@@ -26,7 +27,7 @@ def fetch(asked: Asked) -> ExitStatus:
     """Download the two checkpoints named in conf/fetch.yaml."""
     keys = asked.keys
     changes = [f"{key}={value}" for key, value in keys.items() if key not in OWN_KEYS]
-    settings = config.fetch(compose.conf_folder() / "fetch.yaml", changes)
+    settings = download.fetch(compose.conf_folder() / "fetch.yaml", changes)
     files = {"tacotron2": settings.tacotron2, "waveglow": settings.waveglow}
     wanted = files.values() if keys["file"] == "both" else [files[keys["file"]]]
     folder, console = Path(keys["models_dir"]), Console()
@@ -51,7 +52,7 @@ def export(asked: Asked) -> ExitStatus:
         folder,
         sizes=sizes.named(keys["model"]),
         length=DecodeLength(limit=int(limit), from_text=False),
-        dropout=Dropout(keys["dropout"]),
+        dropout=DropoutMask(keys["dropout"]),
         overwrite=keys["overwrite"] == "true",
         notify=console.notice,
     )
@@ -62,7 +63,7 @@ def export(asked: Asked) -> ExitStatus:
 
 def _fetched(folder: Path) -> list[Path]:
 
-    files = config.fetch(compose.conf_folder() / "fetch.yaml", ())
+    files = download.fetch(compose.conf_folder() / "fetch.yaml", ())
     paths = [folder / name for name in (files.tacotron2.name, files.waveglow.name)]
     found = [path for path in paths if path.exists()]
     if not found:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
 
 WIDTH = 100
 HELP = ("--help", "-h")
@@ -126,7 +128,7 @@ class Command:
 
     name: str
     module: str
-    """Of this package; it has a function of the command's name."""
+    """It has a function of the command's name; a string, for it may stand above this package."""
     summary: str
     words: tuple[Word, ...] = ()
     keys: tuple[Key, ...] = ()
@@ -249,3 +251,15 @@ def _rows(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
         filled = textwrap.wrap(meaning, WIDTH - margin, break_on_hyphens=False)
         yield f"  {name:<{margin - 2}}{filled[0]}"
         yield from (f"{'':<{margin}}{line}" for line in filled[1:])
+
+
+def existing_folder(command: str, asked: Asked) -> Path:
+    """Return the folder that the first word names.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    folder = Path(asked.words[0])
+    if not folder.is_dir():
+        raise UsageError(f"{command} {folder}: there is no such folder; name a sweep's folder")
+    return folder

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 FIXED = "loop_fixed"
 """Of a model's record: the names that `fixed` returned for its file."""
 

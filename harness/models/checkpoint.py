@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from harness.models.graphs.tacotron2 import DecodeLength, Dropout
+    from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask
     from harness.models.sizes import Sizes
     from harness.models.weights import Array, Shape
+
 
 TACOTRON2, WAVEGLOW = "tacotron2", "waveglow"
 SIGNS = {TACOTRON2: "embedding.weight", WAVEGLOW: "upsample.weight"}
@@ -58,7 +59,7 @@ class Checkpoint:
         width = f", {self.sizes.wn_channels} channels" if self.network == WAVEGLOW else ""
         return f"{self.path.name}: {self.network}{width}; tensors: {kinds}; used as float32"
 
-    def writers(self, length: DecodeLength, dropout: Dropout) -> files.Writers:
+    def writers(self, length: DecodeLength, dropout: DropoutMask) -> files.Writers:
         """Return the model files this network becomes."""
         if self.network == WAVEGLOW:
             return files.waveglow_files(self.weights, self.sizes)

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+
 AGAIN = "copy it again with the model, or export both again"
 BYTE_BITS = 8
 SMALL = 64

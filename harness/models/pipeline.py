@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+
 Size: TypeAlias = int | str | tuple[int | str, ...]
 """A fixed size, a symbol such as "frames", or a product such as ("frames", 32)."""
 
@@ -54,7 +55,8 @@ class TensorSpec:
 class Glue:
     """One step of host work before a stage: the operation, the tensor it makes, its arguments.
 
-    The operations are those of `backends/glue.py`: zeros, padding_mask, crop, unsqueeze, normal.
+    The operations are those of `backends/timing/glue.py`: zeros, padding_mask, crop, unsqueeze,
+    normal.
     """
 
     op: str

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from harness.models.graphs import files
 from harness.models.graphs.files import LABEL_KEY, WEIGHTS_KEY
-from harness.models.graphs.tacotron2 import DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask
 from harness.models.sizes import BY_NAME
 from harness.models.tacotron2 import MAX_FRAMES
 from harness.models.weights import SyntheticWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 SEED_KEY = "harness.seed"
 
@@ -32,12 +33,12 @@ def decode_length() -> DecodeLength:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class WeightsRecipe:
     """All that decides the bytes of a set of files."""
 
     model: str
     seed: int
-    dropout: Dropout = Dropout.SHARED
+    dropout: DropoutMask = DropoutMask.SHARED
 
     @property
     def name(self) -> str:
@@ -79,4 +80,4 @@ class Recipe:
 
 def write(folder: Path, model: str, seed: int, notify: Callable[[str], None]) -> None:
     """Write the five files, dropout shared by the batch, into an existing folder."""
-    Recipe(model, seed).write(folder, notify)
+    WeightsRecipe(model, seed).write(folder, notify)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import inflect
     from numpy.typing import NDArray
 
+
 PAD = "_"
 ARPABET = [
     "AA",

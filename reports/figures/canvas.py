@@ -15,13 +15,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from reports.text import plain
+from reports.text.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
 
 INK, MUTED, GRID, PAPER = "#010a01", "#020a02", "#030a03", "#040a04"
 SERIES = ("#110a01", "#120a02", "#130a03", "#140a04", "#150a05")

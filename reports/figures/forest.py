@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from harness.units import apart, interval, percent
 from reports.figures.canvas import INK, MUTED, PAPER, SERIES, Data, Drawing, figure, to_svg
-from reports.labels import shorten
-from reports.text import plain
+from reports.text.plain import plain
+from reports.views.labels import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
 
-    from harness.compare import Row
-    from harness.comparison import Difference
+    from harness.analysis.verdicts import Difference
+    from harness.judging.comparison import ComparisonRow
+
 
 KEY = "fig-ratios"
 TITLE = "How many times as long the candidate takes: ratios with 95 % intervals"
@@ -32,7 +33,7 @@ _FARTHEST = 2.0
 """Ends of intervals beyond this ratio, or its inverse, are cut off; an arrow says so."""
 
 
-def draw(rows: Sequence[Row], delta: float) -> Drawing:
+def draw(rows: Sequence[ComparisonRow], delta: float) -> Drawing:
     """Return the forest plot of the given rows, in their order.
 
     Args:
@@ -106,7 +107,7 @@ def _text(one: Difference) -> tuple[str, str]:
     return f"{one.ratio:.4f}", interval(*one.interval, "{:.4f}".format)
 
 
-def _description(shown: Sequence[tuple[Row, Difference]]) -> str:
+def _description(shown: Sequence[tuple[ComparisonRow, Difference]]) -> str:
     return " ".join(
         f"{plain(row.point)} {row.metric}: {_text(one)[0]}, interval {_text(one)[1]}, "
         f"{row.verdict}."
@@ -114,7 +115,7 @@ def _description(shown: Sequence[tuple[Row, Difference]]) -> str:
     )
 
 
-def _data(shown: Sequence[tuple[Row, Difference]]) -> Data:
+def _data(shown: Sequence[tuple[ComparisonRow, Difference]]) -> Data:
     rows = tuple(
         (plain(row.point), row.metric, *_text(one), str(row.verdict)) for row, one in shown
     )

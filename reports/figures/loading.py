@@ -17,16 +17,17 @@ from reports.figures.canvas import (
     figure,
     to_svg,
 )
-from reports.labels import family, shorten, without
-from reports.numbers import Scale, time_scale
-from reports.text import plain
+from reports.text.plain import plain
+from reports.text.scales import Scale, time_scale
+from reports.views.labels import family, shorten, without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
 
-    from reports.trials import PointView, Record, SweepView
+    from reports.views.points import PointView, Record, SweepView
+
 
 KEY = "fig-load"
 TITLE = "Response against the rate of requests"

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.figures.canvas import INK, MUTED, PAPER, SERIES, Data, Drawing, figure, to_svg
-from reports.figures.looks import Look, family_looks, spread
-from reports.labels import family, shorten
-from reports.numbers import Scale
-from reports.table import latency_scale
-from reports.text import plain
+from reports.figures.styles import Look, family_looks, spread
+from reports.tables.points import latency_scale
+from reports.text.plain import plain
+from reports.text.scales import Scale
+from reports.views.labels import family, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-    from reports.trials import PointView, Record, SweepView
+    from reports.views.points import PointView, Record, SweepView
+
 
 KEY = "fig-pareto"
 TITLE = "What a shorter latency costs in throughput"
@@ -31,7 +32,7 @@ UNSCHEDULED = " whose rate no schedule sets"
 
 
 @dataclass(frozen=True)
-class Mark:
+class ParetoMark:
     """One point of the plane."""
 
     point: PointView
@@ -71,7 +72,7 @@ def front(places: Sequence[tuple[float, float]]) -> set[int]:
     return kept
 
 
-def marks(sweep: SweepView, statistic: str) -> list[Mark]:
+def marks(sweep: SweepView, statistic: str) -> list[ParetoMark]:
     """Return every measured point that has both figures, those of the front marked.
 
     A point whose outputs are too far from the reference's did other work: it is never on the front.
@@ -81,10 +82,12 @@ def marks(sweep: SweepView, statistic: str) -> list[Mark]:
         latency = point.record("latency", statistic)
         rate = point.record("latency", "items_per_s")
         if latency and rate and latency.estimate is not None and rate.estimate is not None:
-            found.append(Mark(point, plain(sweep.labels[point.id]), latency, rate))
+            found.append(ParetoMark(point, plain(sweep.labels[point.id]), latency, rate))
     sound = [at for at, one in enumerate(found) if not one.point.accuracy_failed]
     best = {sound[at] for at in front([found[at].place for at in sound])}
-    return [Mark(o.point, o.label, o.latency, o.rate, at in best) for at, o in enumerate(found)]
+    return [
+        ParetoMark(o.point, o.label, o.latency, o.rate, at in best) for at, o in enumerate(found)
+    ]
 
 
 def choosable(sweep: SweepView) -> list[PointView]:
@@ -122,10 +125,10 @@ def draw(sweep: SweepView) -> Drawing:
     )
 
 
-def _points(axes: Axes, every: Sequence[Mark], scale: Scale) -> None:
+def _points(axes: Axes, every: Sequence[ParetoMark], scale: Scale) -> None:
     looks = family_looks([one.point for one in every])
     few = len(looks) <= MOST_FAMILIES
-    groups: dict[tuple[Look, bool], list[Mark]] = {}
+    groups: dict[tuple[Look, bool], list[ParetoMark]] = {}
     for one in every:
         look = looks[family(one.point, "bs")] if few else Look(SERIES[0], "-", "o")
         groups.setdefault((look, one.on_front), []).append(one)
@@ -138,7 +141,7 @@ def _points(axes: Axes, every: Sequence[Mark], scale: Scale) -> None:
     _crosses(axes, every if len(every) <= MOST_CROSSES else [o for o in every if o.on_front], scale)
 
 
-def _crosses(axes: Axes, shown: Sequence[Mark], scale: Scale) -> None:
+def _crosses(axes: Axes, shown: Sequence[ParetoMark], scale: Scale) -> None:
     factor = scale.factor
     tall = [one for one in shown if one.latency.low is not None and one.latency.high is not None]
     wide = [one for one in shown if one.rate.low is not None and one.rate.high is not None]
@@ -156,7 +159,7 @@ def _crosses(axes: Axes, shown: Sequence[Mark], scale: Scale) -> None:
     )  # fmt: skip
 
 
-def _front(axes: Axes, every: Sequence[Mark], scale: Scale) -> None:
+def _front(axes: Axes, every: Sequence[ParetoMark], scale: Scale) -> None:
     chosen = sorted((one for one in every if one.on_front), key=lambda one: one.place)
     axes.plot(
         [one.place[0] for one in chosen], [one.place[1] * scale.factor for one in chosen],
@@ -172,7 +175,7 @@ def _front(axes: Axes, every: Sequence[Mark], scale: Scale) -> None:
         )  # fmt: skip
 
 
-def _caption(every: Sequence[Mark], statistic: str) -> str:
+def _caption(every: Sequence[ParetoMark], statistic: str) -> str:
     count = sum(one.on_front for one in every)
     what = "mean latency" if statistic == "mean" else f"{statistic}, which every point can show"
     crosses = "" if len(every) <= MOST_CROSSES else " of the points on the line"
@@ -185,7 +188,7 @@ def _caption(every: Sequence[Mark], statistic: str) -> str:
     )
 
 
-def _description(chosen: Sequence[Mark], scale: Scale, unit: str, statistic: str) -> str:
+def _description(chosen: Sequence[ParetoMark], scale: Scale, unit: str, statistic: str) -> str:
     rates = Scale("")
     return "Not beaten by any other: " + "; ".join(
         f"{one.label}: {rates.text(one.rate.estimate)} {unit} at {statistic} "
@@ -194,7 +197,7 @@ def _description(chosen: Sequence[Mark], scale: Scale, unit: str, statistic: str
     )
 
 
-def _data(every: Sequence[Mark], scale: Scale, unit: str, statistic: str) -> Data:
+def _data(every: Sequence[ParetoMark], scale: Scale, unit: str, statistic: str) -> Data:
     ordered = sorted(every, key=lambda one: (not one.on_front, one.place))
     rows = []
     for one in ordered[:MOST_ROWS]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.metrics import CL, PERCENTILES, subject_words
+from harness.analysis.metrics import CL, PERCENTILES, subject_words
 from reports.figures.canvas import (
     GRID,
     INK,
@@ -16,11 +16,11 @@ from reports.figures.canvas import (
     thousands,
     to_svg,
 )
-from reports.figures.looks import Look, point_looks, spread
-from reports.figures.series import latencies, warm_up
-from reports.labels import shorten
-from reports.table import latency_scale
-from reports.text import plain
+from reports.figures.styles import Look, point_looks, spread
+from reports.tables.points import latency_scale
+from reports.text.plain import plain
+from reports.views.iterations import latencies, warm_up
+from reports.views.labels import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from reports.numbers import Scale
-    from reports.trials import PointView, SweepView
+    from reports.text.scales import Scale
+    from reports.views.points import PointView, SweepView
+
 
 KEY = "fig-percentiles"
 TITLE = "How slow the slow iterations are: {} by percentile"
@@ -47,7 +48,7 @@ _MARKER_PT, _NAME_PT = 9, 17
 
 
 @dataclass(frozen=True)
-class Curve:
+class PercentileCurve:
     """One point's displayable percentiles: (p, seconds, low, high), p rising."""
 
     point: PointView
@@ -92,9 +93,10 @@ def percentile_curve(
 ) -> tuple[tuple[float, float, float, float], ...]:
     """Return (p, value, low, high) for rising p, as far as the data can support.
 
-    Values and intervals are those of `harness.statistics` (measurement method, section 3.2).
+    Values and intervals are those of `harness.analysis.estimates` (measurement method,
+    section 3.2).
     """
-    from harness.statistics import percentile  # noqa: PLC0415 - heavy
+    from harness.analysis.estimates import percentile  # noqa: PLC0415 - heavy
 
     found = []
     for step in range(STEPS + 1):
@@ -117,7 +119,7 @@ def draw(sweep: SweepView, points: Sequence[PointView]) -> Drawing:
         values = percentile_curve(samples) if samples else ()
         if values:
             label = shorten(plain(sweep.labels[point.id]), 30)
-            found.append(Curve(point, label, looks[point.id], values))
+            found.append(PercentileCurve(point, label, looks[point.id], values))
     if not found:
         why = next(filter(None, map(withheld, points)), None)
         why = plain(why) if why else "n too small for any percentile with a 95 % interval"
@@ -156,7 +158,7 @@ def _times(points: Sequence[PointView]) -> str:
     return " or ".join(sorted(names)) or "latency"
 
 
-def _panel(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
+def _panel(axes: Axes, curves: Sequence[PercentileCurve], scale: Scale) -> None:
     last = max(curve.values[-1][0] for curve in curves)
     right = max(1 / (1 - last), 10.0)
     for curve in curves:
@@ -195,7 +197,7 @@ def _hollow(look: Look) -> dict[str, Any]:
     return {"marker": look.marker, "mfc": PAPER, "mec": look.colour, "mew": 1.1}
 
 
-def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
+def _name_ends(axes: Axes, curves: Sequence[PercentileCurve], scale: Scale) -> None:
     """Write each curve's name at the right of the panel, at the height of its last marker.
 
     Names that would meet are moved apart. So that a name never reads as that of the curve it was
@@ -224,7 +226,7 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], scale: Scale) -> None:
     axes.set_ylim(bottom, top)
 
 
-def _description(curves: Sequence[Curve], scale: Scale) -> str:
+def _description(curves: Sequence[PercentileCurve], scale: Scale) -> str:
     sentences = []
     for curve in curves:
         parts = []
@@ -236,7 +238,7 @@ def _description(curves: Sequence[Curve], scale: Scale) -> str:
     return " ".join(sentences)
 
 
-def _data(curves: Sequence[Curve], scale: Scale) -> Data:
+def _data(curves: Sequence[PercentileCurve], scale: Scale) -> Data:
     rows = []
     for curve in curves:
         cells = [curve.label]

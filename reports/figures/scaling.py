@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.figures.canvas import INK, MUTED, Data, Drawing, figure, to_svg
-from reports.figures.looks import Look, family_looks, spread
-from reports.labels import family, shorten, without
-from reports.numbers import Scale
-from reports.text import plain
+from reports.figures.styles import Look, family_looks, spread
+from reports.text.plain import plain
+from reports.text.scales import Scale
+from reports.views.labels import family, shorten, without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-    from reports.trials import PointView, Record, SweepView
+    from reports.views.points import PointView, Record, SweepView
+
 
 MOST_CURVES = 10
 LEAST_TICKS = 4
@@ -75,7 +76,7 @@ DEVICES = Axis(
 
 
 @dataclass(frozen=True)
-class Curve:
+class ScalingCurve:
     """Points that differ in one choice alone."""
 
     axis: Axis
@@ -95,7 +96,7 @@ class Curve:
         return 100 * rate / ideal if ideal else 0.0
 
 
-def curves(sweep: SweepView, axis: Axis = BATCH) -> list[Curve]:
+def curves(sweep: SweepView, axis: Axis = BATCH) -> list[ScalingCurve]:
     """Return the curves with at least two points."""
     points = sweep.measured
     looks = family_looks(points, axis.key)
@@ -113,7 +114,7 @@ def curves(sweep: SweepView, axis: Axis = BATCH) -> list[Curve]:
         if len(rates) > 1:
             label = labels[members[0].id]
             found.append(
-                Curve(
+                ScalingCurve(
                     axis,
                     shorten(plain(label or members[0].backend), 32),
                     members[0].items_of("latency"),
@@ -167,7 +168,7 @@ def _times(sweep: SweepView) -> str:
     )
 
 
-def _rates(axes: Axes, shown: Sequence[Curve]) -> None:
+def _rates(axes: Axes, shown: Sequence[ScalingCurve]) -> None:
     for curve in shown:
         look = curve.look
         x = [at for at, _ in curve.points]
@@ -195,7 +196,7 @@ def _nice_ticks(low: float, high: float) -> list[float]:
     return ticks or [low, high]
 
 
-def _efficiencies(axes: Axes, shown: Sequence[Curve]) -> None:
+def _efficiencies(axes: Axes, shown: Sequence[ScalingCurve]) -> None:
     measured = [at for curve in shown for at, _ in curve.points]
     axes.plot([min(measured), max(measured)], [100, 100], color=MUTED, lw=0.9, dashes=(4, 3))
     ends = []
@@ -216,7 +217,7 @@ def _efficiencies(axes: Axes, shown: Sequence[Curve]) -> None:
     axes.margins(x=0.12)
 
 
-def _description(shown: Sequence[Curve]) -> str:
+def _description(shown: Sequence[ScalingCurve]) -> str:
     scale = Scale("")
     return " ".join(
         f"{curve.label}: "
@@ -230,7 +231,7 @@ def _description(shown: Sequence[Curve]) -> str:
     )
 
 
-def _data(shown: Sequence[Curve], items: str) -> Data:
+def _data(shown: Sequence[ScalingCurve], items: str) -> Data:
     rows = []
     for curve in shown:
         for at, record in curve.points:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.metrics import subject_words
+from harness.analysis.metrics import subject_words
 from reports.figures.canvas import (
     INK,
     MUTED,
@@ -16,8 +16,9 @@ from reports.figures.canvas import (
     thousands,
     to_svg,
 )
-from reports.numbers import time_scale
-from reports.text import plain
+from reports.text.plain import plain
+from reports.text.scales import time_scale
+from reports.views.iterations import latencies, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from reports.numbers import Scale
-    from reports.trials import PointView
+    from reports.text.scales import Scale
+    from reports.views.points import PointView
+
 
 MOST_DOTS = 300
 """Iterations up to which each is a dot; beyond, a line alone keeps the page small."""
@@ -63,24 +65,6 @@ MARKS = {
 }
 """Labels of iterations (measurement method, section 7)."""
 _OTHER = Mark("h", INK, 8, "hexagons")
-NS = 1e-9
-
-
-def latencies(process: Mapping[str, Any], subject: str = "latency") -> NDArray[np.float64]:
-    """Return the time of each iteration of a process, warm-up included, in seconds.
-
-    Args:
-        process: of a view that was read lean.
-        subject: latency, or response where requests came by a schedule.
-    """
-    import numpy as np  # noqa: PLC0415 - `import reports` stays cheap
-
-    return np.asarray(process["columns"][f"{subject}_ns"], dtype=np.float64) * NS
-
-
-def warm_up(process: Mapping[str, Any]) -> int:
-    """Return how many leading iterations of a process are kept but not counted."""
-    return min(int(process.get("warmup") or 0), len(process["columns"]["latency_ns"]))
 
 
 def buckets(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.metrics import subject_words
+from harness.analysis.metrics import subject_words
 from reports.figures.canvas import (
     INK,
     MUTED,
@@ -15,17 +15,18 @@ from reports.figures.canvas import (
     thousands,
     to_svg,
 )
-from reports.figures.looks import stage_colour
-from reports.labels import shorten
-from reports.table import latency_scale
-from reports.text import plain
+from reports.figures.styles import stage_colour
+from reports.tables.points import latency_scale
+from reports.text.plain import plain
+from reports.views.labels import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-    from reports.trials import PointView, SweepView
+    from reports.views.points import PointView, SweepView
+
 
 KEY = "fig-stages"
 MOST_BARS = 24

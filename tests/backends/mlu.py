@@ -10,6 +10,7 @@ from tests.backends import small_pipeline
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 OPTIONS = {"arch": "mtp_372"}
 QUANT = "force_float32"
 TEXT = 20

@@ -19,6 +19,7 @@ from harness.models import tacotron2
 if TYPE_CHECKING:
     from harness.models.pipeline import Pipeline, TensorSpec
 
+
 ROOT = Path(__file__).resolve().parents[2]
 
 WIDTHS = tacotron2.Widths(encoder=8, attention=4, rnn=6, mel=5)

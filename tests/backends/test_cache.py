@@ -16,6 +16,7 @@ from tests.backends import small_pipeline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 INPUTS, OUTPUTS = small_pipeline.INPUTS, small_pipeline.OUTPUTS
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from backends.testing import Answers, BackendContract
-from harness.models import yardsticks
+from harness.studies import limit_workloads
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 OPENVINO = importlib.util.find_spec("openvino") is not None
 
@@ -41,7 +42,7 @@ class TestFakeBackendWithNoise(TestFakeBackend):
 
 class TestReading(BackendContract):
     backend = "reading"
-    inputs: ClassVar[dict[str, Any]] = dict(yardsticks.INPUTS)
+    inputs: ClassVar[dict[str, Any]] = dict(limit_workloads.INPUTS)
     outputs: ClassVar[list[str]] = ["last"]
 
     def plan(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - it reads no file
@@ -49,7 +50,7 @@ class TestReading(BackendContract):
             "memory_2": {"bytes": 65536, "threads": 2, "passes": 3},
             "l2_1": {"bytes": 4096, "threads": 1, "passes": 5},
         }
-        return yardsticks.reading(places).plan(yardsticks.reading_models(places))
+        return limit_workloads.reading(places).plan(limit_workloads.reading_models(places))
 
 
 class TestOnnxRuntime(BackendContract):

@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends import counters, executor, plan
-from backends.base import Backend, BackendError, CompiledStage, UsageError
-from backends.causes import Causes
-from backends.executor import Columns, Executor
-from backends.fake import FakeBackend
+from backends import pipeline
+from backends.base import Backend, CompiledStage
+from backends.errors import BackendError, OptionError
+from backends.fake.backend import FakeBackend
+from backends.timing import counters, layout, overhead
+from backends.timing.columns import Columns
+from backends.timing.disturbances import Causes
+from backends.timing.executor import Executor
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 INPUTS = small_pipeline.INPUTS
 
 
 def runner(**options: Any) -> Executor:
     backend = FakeBackend(options, "0")
-    described = plan.parse(small_pipeline.plan())
+    described = pipeline.parse(small_pipeline.plan())
     stages: dict[str, CompiledStage] = {
         stage.name: backend.load(stage, "force_float32", "", 1) for stage in described.stages
     }
@@ -133,8 +137,8 @@ class Littering(CompiledStage):
 
 
 def test_collector_runs_only_between_iterations_and_is_counted(watch: Watch) -> None:
-    stage = plan.StagePlan("only", (), (), "", (), None, {})
-    described = plan.Plan("litter", (), (), {}, (stage,))
+    stage = pipeline.StagePlan("only", (), (), "", (), None, {})
+    described = pipeline.PipelinePlan("litter", (), (), {}, (stage,))
     made = Executor(described, {"only": Littering()}, Backend({}, "0"), 0, 0)
     assert gc.isenabled()
     answer = made.run(25, 0, collect_every=10)
@@ -220,9 +224,9 @@ def test_unknown_output_is_an_error_not_an_empty_answer() -> None:
 def test_glue_that_reads_what_nothing_made_is_refused() -> None:
     described = small_pipeline.plan()
     described["stages"][2]["glue"][0]["args"]["tensor"] = "mel"
-    parsed = plan.parse(described)
-    with pytest.raises(UsageError, match="crop before postnet needs the tensor 'mel'"):
-        plan.Layout(parsed)
+    parsed = pipeline.parse(described)
+    with pytest.raises(OptionError, match="crop before postnet needs the tensor 'mel'"):
+        layout.Layout(parsed)
 
 
 def test_finish_of_the_backend_lies_in_the_last_stage_span() -> None:
@@ -231,7 +235,7 @@ def test_finish_of_the_backend_lies_in_the_last_stage_span() -> None:
             self.spend(5000)
 
     backend = Asynchronous({"durations": "waveglow:100", "default_ns": 10, "steps": 1}, "0")
-    described = plan.parse(small_pipeline.plan())
+    described = pipeline.parse(small_pipeline.plan())
     stages: dict[str, CompiledStage] = {
         stage.name: backend.load(stage, "force_float32", "", 1) for stage in described.stages
     }
@@ -243,7 +247,7 @@ def test_finish_of_the_backend_lies_in_the_last_stage_span() -> None:
 
 
 def test_overhead_runs_the_same_loop_over_empty_stages() -> None:
-    found = executor.overhead(4, 50)
+    found = overhead.overhead(4, 50)
     assert 0 < found["median_ns"] <= found["p99_ns"]
 
 

@@ -12,16 +12,20 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from backends import fusion, graphs, int8, onnxfile, pointwise, qdq
-from harness.models.forms import half_rounded
+from backends.graphs import fusion
+from backends.graphs import graph as graphs
+from backends.onnxruntime import convolutions, int8, stored_weights
+from backends.openvino import int8 as openvino_int8
 from harness.models.graphs import tacotron2, waveglow
-from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import STATES, DecodeLength, DropoutMask
+from harness.models.half import half_rounded
 from harness.models.sizes import TINY
 from harness.models.weights import SyntheticWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
 
 LIMIT = 1e-4
 """Largest difference over the largest value, of a float32 form."""
@@ -33,7 +37,7 @@ WEIGHTS = SyntheticWeights(SMALL, 5)
 TEXT, FRAMES = 24, 40
 
 
-def decoder(dropout: Dropout = Dropout.SHARED) -> onnx.ModelProto:
+def decoder(dropout: DropoutMask = DropoutMask.SHARED) -> onnx.ModelProto:
     length = DecodeLength(limit=1000, from_text=True)
     return tacotron2.decoder(WEIGHTS, SMALL, length, dropout).model({})
 
@@ -41,8 +45,8 @@ def decoder(dropout: Dropout = Dropout.SHARED) -> onnx.ModelProto:
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "encoder": lambda: tacotron2.encoder(WEIGHTS, SMALL).model({}),
     "decoder": decoder,
-    "decoder per row": lambda: decoder(Dropout.PER_ROW),
-    "decoder given masks": lambda: decoder(Dropout.INPUT),
+    "decoder per row": lambda: decoder(DropoutMask.PER_ROW),
+    "decoder given masks": lambda: decoder(DropoutMask.INPUT),
     "decoder_iter": lambda: tacotron2.decoder_iter(WEIGHTS, SMALL).model({}),
     "postnet": lambda: tacotron2.postnet(WEIGHTS, SMALL).model({}),
     "waveglow": lambda: waveglow.waveglow(WEIGHTS, SMALL).model({}),
@@ -124,8 +128,8 @@ def test_the_fused_form_is_equal(name: str, rows: int) -> None:
 
 def blocked(model: onnx.ModelProto) -> None:
     fusion.fused(model)
-    pointwise.joined_convolutions(model)
-    pointwise.large_products(model)
+    convolutions.joined_convolutions(model)
+    convolutions.large_products(model)
 
 
 def few(model: onnx.ModelProto) -> None:
@@ -144,15 +148,15 @@ def between_ranges(model: onnx.ModelProto) -> None:
     watching = onnx.ModelProto()
     watching.CopyFrom(model)
     names = len(model.graph.output)
-    qdq.watched(watching)
+    openvino_int8.watched(watching)
     check_own(watching)
     found = outputs(watching, feeds(model, 2))[names:]
     watched = [one.name for one in watching.graph.output][names::2]
     ranges = {
-        name.removesuffix(qdq.LEAST): [float(least), float(largest)]
+        name.removesuffix(openvino_int8.LEAST): [float(least), float(largest)]
         for name, least, largest in zip(watched, found[::2], found[1::2], strict=True)
     }
-    qdq.quantised(model, ranges)
+    openvino_int8.quantised(model, ranges)
 
 
 def check_own(model: onnx.ModelProto) -> None:
@@ -179,7 +183,7 @@ OPSETS = (11, 13, 17, 18, 21)
 def test_every_form_is_written_in_the_operators_of_the_files_opset(
     name: str, form: str, opset: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pointwise, "LARGE", 8 * SMALL.rnn * SMALL.rnn)
+    monkeypatch.setattr(convolutions, "LARGE", 8 * SMALL.rnn * SMALL.rnn)
     original, model = at_opset(name, opset), at_opset(name, opset)
     make, limit = FORMS[form]
     make(model)
@@ -203,9 +207,9 @@ def test_as_much_is_rewritten_in_every_opset(opset: int) -> None:
 def test_large_products_are_equal_as_convolutions(
     name: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pointwise, "LARGE", 8 * SMALL.rnn * SMALL.rnn)  # the LSTM steps only
+    monkeypatch.setattr(convolutions, "LARGE", 8 * SMALL.rnn * SMALL.rnn)  # the LSTM steps only
     original, model, _ = fused(name)
-    assert pointwise.large_products(model) == {"large products as convolutions": 2}
+    assert convolutions.large_products(model) == {"large products as convolutions": 2}
     onnx.checker.check_model(model)
     given = feeds(original, rows)
     for theirs, ours in zip(outputs(original, given), outputs(model, given), strict=True):
@@ -217,9 +221,9 @@ def test_joined_convolutions_are_equal_and_come_with_their_flow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     layers = SMALL.wn_layers
-    monkeypatch.setattr(pointwise, "JOINED", layers * 2 * SMALL.wn_channels)
+    monkeypatch.setattr(convolutions, "JOINED", layers * 2 * SMALL.wn_channels)
     original, model, _ = fused("waveglow")
-    found = pointwise.joined_convolutions(model)
+    found = convolutions.joined_convolutions(model)
     assert found == {"convolutions of one input joined": SMALL.flows * layers}
     onnx.checker.check_model(model)
     given = feeds(original, 2)
@@ -232,15 +236,15 @@ def test_joined_convolutions_are_equal_and_come_with_their_flow(
 
 
 def test_one_convolution_too_many_begins_another_portion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointwise, "JOINED", 2 * SMALL.wn_channels)
+    monkeypatch.setattr(convolutions, "JOINED", 2 * SMALL.wn_channels)
     original, model, _ = fused("waveglow")
-    assert pointwise.joined_convolutions(model) == {}
+    assert convolutions.joined_convolutions(model) == {}
     assert len(model.graph.node) == len(original.graph.node)
 
 
 def test_small_products_stay_products() -> None:
     _, model, _ = fused("decoder")
-    assert pointwise.large_products(model) == {}
+    assert convolutions.large_products(model) == {}
 
 
 def test_every_shape_of_the_decoder_is_found() -> None:
@@ -345,7 +349,7 @@ def test_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
         _, model, _ = fused(name)
         counts[name] = int8.quantised(model)
         onnx.save(model, tmp_path / "model.onnx")
-        assert "int8" in onnxfile.storage(str(tmp_path / "model.onnx"))
+        assert "int8" in stored_weights.storage(str(tmp_path / "model.onnx"))
     flows, layers = SMALL.flows, SMALL.wn_layers
     assert counts == {
         "encoder": {"int8 LSTM": 1, "int8 convolution": 3},
@@ -363,9 +367,9 @@ def test_weights_beside_the_model_are_read_back(tmp_path: Path) -> None:
         graphs.rewrite(str(tmp_path / "source.onnx"), str(target), [fusion.fused])
         weights = target.with_suffix(graphs.WEIGHTS)
         assert weights.stat().st_size > target.stat().st_size
-        assert onnxfile.storage(str(target)) == ("float16-rounded" if half else "float32")
+        assert stored_weights.storage(str(target)) == ("float16-rounded" if half else "float32")
     weights.unlink()
-    assert "unknown" in onnxfile.storage(str(target))
+    assert "unknown" in stored_weights.storage(str(target))
 
 
 def convolution(width: int, dilation: int, **changed: Any) -> onnx.ModelProto:

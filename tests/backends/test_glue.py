@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import glue
-from backends.base import Backend, UsageError
-from backends.plan import Dim, GlueStep, Tensor
+from backends.base import Backend
+from backends.errors import OptionError
+from backends.pipeline import Dim, GlueStep, Tensor
+from backends.timing import glue
 
 BACKEND = Backend({}, "0")
 SIZES = {"batch": 2, "text": 4}
@@ -77,20 +78,20 @@ def test_noise_follows_from_seed_and_iteration_alone() -> None:
 
 
 def test_noise_of_another_dtype_is_refused() -> None:
-    with pytest.raises(UsageError, match="float32 noise only"):
+    with pytest.raises(OptionError, match="float32 noise only"):
         glue.build(step("normal", (("batch",),), "float64"), BACKEND, 1)
 
 
 def test_unknown_operation_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="'squash'; there are: crop, normal, padding_mask, unsq"):
+    with pytest.raises(OptionError, match="'squash'; there are: crop, normal, padding_mask, unsq"):
         glue.build(step("squash", ()), BACKEND, 1)
 
 
 def test_missing_argument_is_named() -> None:
-    with pytest.raises(UsageError, match="glue crop before stage: no argument or size 'lengths'"):
+    with pytest.raises(OptionError, match="glue crop before stage: no argument or size 'lengths'"):
         glue.build(step("crop", (), tensor="t", axis=1), BACKEND, 1)
 
 
 def test_size_that_nothing_binds_is_named() -> None:
-    with pytest.raises(UsageError, match="no argument or size 'groups'"):
+    with pytest.raises(OptionError, match="no argument or size 'groups'"):
         glue.build(step("zeros", (("groups",),)), BACKEND, 1)

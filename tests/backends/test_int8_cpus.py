@@ -14,31 +14,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backends import counters, exact, fusion, int8, plan
-from backends.base import UnsupportedError
-from backends.onnxruntime import OnnxRuntimeBackend
+from backends import pipeline, processor
+from backends.errors import UnsupportedError
+from backends.graphs import fusion
+from backends.onnxruntime import exact, int8
+from backends.onnxruntime.backend import OnnxRuntimeBackend
 from tests import hidden_cpu
 from tests.backends import small_pipeline, test_fusion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 ROOT = Path(__file__).resolve().parents[2]
 INT8 = "qint8_mixed_float32"
 LIMIT_DB = 0.4
 ASKING = """
 import json
-from backends import counters, exact, int8
-from backends.onnxruntime import OnnxRuntimeBackend
+from backends import processor
+from backends.onnxruntime import exact, int8
+from backends.onnxruntime.backend import OnnxRuntimeBackend
 backend = OnnxRuntimeBackend({"intra_threads": 1}, "0")
 answer = {
-    "extensions": counters.vector_extensions(),
+    "extensions": processor.vector_extensions(),
     "stored": backend._stored(),
     "exact": {one.name: exact.adds_up(backend._small, one) for one in (int8.DIRECT, int8.SAFE)},
     "blocks": backend._blocks_in_int8(),
 }
 try:
-    from backends.openvino import OpenVinoBackend
+    from backends.openvino.backend import OpenVinoBackend
     answer["openvino"] = OpenVinoBackend({"threads": 1}, "0").precisions()["qint8_mixed_float32"]
 except ImportError:
     pass
@@ -153,7 +157,7 @@ def test_each_way_of_keeping_weights_is_near_where_it_is_exact(
 
 
 def compiled(folder: Path, quant: str = INT8) -> dict[str, Any]:
-    described = plan.parse(small_pipeline.plan(small_pipeline.write_models(folder / "models")))
+    described = pipeline.parse(small_pipeline.plan(small_pipeline.write_models(folder / "models")))
     backend = OnnxRuntimeBackend({"intra_threads": 1}, "0")
     return backend.compile(described, quant, str(folder))
 
@@ -181,7 +185,7 @@ def test_vector_extensions_decide_the_key(
     first, same = compiled(tmp_path, quant), compiled(tmp_path, quant)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     limited = compiled(tmp_path, quant)
-    monkeypatch.setattr(counters, "vector_extensions", lambda: ["avx2"])
+    monkeypatch.setattr(processor, "vector_extensions", lambda: ["avx2"])
     other = compiled(tmp_path, quant)
     assert [one["encoder"].cached for one in (first, same, limited, other)] == [
         False, True, False, False,

@@ -12,12 +12,13 @@ import psutil
 import pytest
 
 from harness.errors import UsageError, WorkerCrashError, WorkerError, WorkerTimeoutError
-from harness.worker import Worker
+from harness.workers.worker import WorkerProcess
 from tests.backends import mlu
 from tests.backends.mlu import Life
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 STATUS_AT_PROBE = ("initialize", "active")
 REFUSED_BUILDS = ("parse", "set_dimension", "parse_from_string", "build_model")
@@ -218,7 +219,7 @@ def requests(life: Life) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def loaded(worker: Worker, life: Life) -> None:
+def loaded(worker: WorkerProcess, life: Life) -> None:
     answers = [worker.ask(verb, 60, **arguments) for verb, arguments in requests(life)]
     artefacts = {name: stage["artefact"] for name, stage in answers[1]["stages"].items()}
     worker.ask("load", 60, plan=life.plan, quant=life.quant, seed=1, artefacts=artefacts)
@@ -233,7 +234,7 @@ def calls(tmp_path: Path) -> list[dict[str, Any]]:
 def test_a_hang_in_enqueue_is_killed_with_its_children(tmp_path: Path) -> None:
     life = Life(tmp_path)
     double = {"MAGICMIND_DOUBLE": json.dumps({"hang": "enqueue"})}
-    with Worker(environment=double) as worker:
+    with WorkerProcess(environment=double) as worker:
         loaded(worker, life)
         with pytest.raises(WorkerTimeoutError, match="run: no answer within 2 s; killed"):
             worker.ask("run", 2, inputs=mlu.inputs(), count=1, start=0)
@@ -250,7 +251,7 @@ def test_a_hang_in_enqueue_is_killed_with_its_children(tmp_path: Path) -> None:
 def test_a_crash_of_the_interpreter_names_its_signal(tmp_path: Path) -> None:
     life = Life(tmp_path)
     double = {"MAGICMIND_DOUBLE": json.dumps({"crash": "sync"})}
-    with Worker(environment=double) as worker:
+    with WorkerProcess(environment=double) as worker:
         loaded(worker, life)
         with pytest.raises(WorkerCrashError, match=signal.SIGABRT.name):
             worker.ask("run", 60, inputs=mlu.inputs(), count=1, start=0)
@@ -260,7 +261,7 @@ def test_a_crash_of_the_interpreter_names_its_signal(tmp_path: Path) -> None:
 def test_the_sdk_on_the_wrong_python_is_a_reason(tmp_path: Path) -> None:
     life = Life(tmp_path)
     double = {"MAGICMIND_DOUBLE": json.dumps({"wrong_python": True})}
-    with Worker(environment=double) as worker:
+    with WorkerProcess(environment=double) as worker:
         verb, arguments = requests(life)[0]
         probe = worker.ask(verb, 60, **arguments)
         assert not probe["available"]
@@ -280,7 +281,7 @@ def test_another_version_of_the_protocol_is_a_usage_error(tmp_path: Path) -> Non
         "sys.stdin.read()\n"
     )
     with pytest.raises(UsageError, match="speaks protocol 0"):
-        Worker(f"{sys.executable} {script}")
+        WorkerProcess(f"{sys.executable} {script}")
 
 
 @pytest.mark.usefixtures("magicmind_double")

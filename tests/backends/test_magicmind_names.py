@@ -16,6 +16,7 @@ from tests.backends.small_pipeline import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 SDK = ROOT / "backends" / "magicmind" / "sdk.py"
 OURS = sorted(SDK.parent.glob("*.py"))
 PLAIN = frozenset(

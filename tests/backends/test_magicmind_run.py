@@ -16,6 +16,7 @@ from tests.backends.mlu import FRAMES, STAGES, STEPS, Life
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 COPIES = ("from_numpy", "memcpy_from_host", "asnumpy", "to")
 
 

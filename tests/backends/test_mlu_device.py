@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backends.magicmind import device
+from backends.magicmind import cnmon as device
 
 BIN = Path(__file__).resolve().parents[1] / "doubles" / "bin"
 

@@ -9,9 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from backends import int8, onnxfile, plan, readback
-from backends.forms import Recipe
-from backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeStage
+from backends import pipeline
+from backends.graphs.compiled_files import CompileRecipe
+from backends.onnxruntime import int8, precision, stored_weights
+from backends.onnxruntime.backend import OnnxRuntimeBackend
+from backends.onnxruntime.stage import OnnxRuntimeStage
 from backends.testing import Answers
 from tests.backends import small_pipeline
 
@@ -85,9 +87,9 @@ def test_profile_without_heavy_operators_is_not_verified() -> None:
             "output_type_shape": [{"float": [1]}],
         },
     }
-    found = readback.effective("force_float32", "none", [event])
+    found = precision.effective("force_float32", "none", [event])
     assert (found["verified"], found["compute"]) == (False, "unknown")
-    assert readback.effective("force_float32", "float32", [])["verified"] is False
+    assert precision.effective("force_float32", "float32", [])["verified"] is False
 
 
 @pytest.mark.parametrize("quant", ["qint16_mixed_float32", "qint8_mixed_float16"])
@@ -261,7 +263,7 @@ def test_shape_that_does_not_fit_is_a_failure_of_its_stage(tmp_path: Path) -> No
 def decoder_artefact(folder: Path, entries: Any, batch: int) -> dict[str, Any]:
     backend = OnnxRuntimeBackend({"intra_threads": 1}, "0")
     backend.expected = {"batch": batch}
-    described = plan.parse(small_pipeline.plan(entries))
+    described = pipeline.parse(small_pipeline.plan(entries))
     compiled = backend.compile(described, "qint8_mixed_float32", str(folder))
     # Whoever loads need not know what was expected.
     loader = OnnxRuntimeBackend({"intra_threads": 1}, "0")
@@ -353,7 +355,7 @@ def test_int64_tokens_are_narrowed_to_what_the_model_declares(tmp_path: Path) ->
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
     onnx.save(model, path)
     backend = OnnxRuntimeBackend({"intra_threads": 1}, "0")
-    described = plan.parse(small_pipeline.plan(entries))
+    described = pipeline.parse(small_pipeline.plan(entries))
     compiled = backend.compile(described, "force_float32", str(tmp_path))
     stage = backend.load(described.stages[0], "force_float32", compiled["encoder"].path, seed=1)
     assert stage.input_dtype("sequences") == "int32"
@@ -392,7 +394,7 @@ def test_frames_may_differ_from_call_to_call(tmp_path: Path) -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_storage_is_read_from_the_file_itself(tmp_path: Path, half: bool) -> None:
     entries = small_pipeline.write_models(tmp_path, half=half)
-    found = {name: onnxfile.storage(entry["path"]) for name, entry in entries.items()}
+    found = {name: stored_weights.storage(entry["path"]) for name, entry in entries.items()}
     assert found == dict.fromkeys(STAGES, "float16-rounded" if half else "float32")
 
 
@@ -403,18 +405,18 @@ def test_storage_of_true_half_weights_and_of_none(tmp_path: Path) -> None:
         graph = helper.make_graph([], "g", [], [], weights)
         path = tmp_path / "model.onnx"
         path.write_bytes(helper.make_model(graph).SerializeToString())
-        assert onnxfile.storage(str(path)) == expected
+        assert stored_weights.storage(str(path)) == expected
 
 
 def test_storage_of_what_is_no_model_is_unknown(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\xff" * 64)
-    assert onnxfile.storage(str(path)) == "unknown"
+    assert stored_weights.storage(str(path)) == "unknown"
 
 
 def test_least_inputs_fill_lengths_and_use_the_least_sizes() -> None:
-    parsed = plan.parse(small_pipeline.plan())
-    assert readback.least_inputs(parsed) == {"sequences": [[1] * 4], "sequence_lengths": [4]}
+    parsed = pipeline.parse(small_pipeline.plan())
+    assert precision.least_inputs(parsed) == {"sequences": [[1] * 4], "sequence_lengths": [4]}
 
 
 def test_artefact_holds_what_was_read_back(tmp_path: Path) -> None:
@@ -478,7 +480,9 @@ def test_a_form_that_does_not_load_gives_way_to_the_file_as_it_is(
     rewriting: Any, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("backends.onnxruntime.FLOAT32", Recipe("blocked", (rewriting,)))
+    monkeypatch.setattr(
+        "backends.onnxruntime.backend.FLOAT32", CompileRecipe("blocked", (rewriting,))
+    )
     answers, answer = loaded(tmp_path)
     for name, said in effective(answer, "fallback").items():
         assert why in str(said), name

@@ -11,22 +11,27 @@ import numpy as np
 import onnx
 import pytest
 
-from backends import cache, forms, qdq
-from backends import openvino as ours
-from backends.base import Artefact, BackendError, UnsupportedError, UsageError
-from backends.openvino import GROUPS, HIDDEN, INT8, OpenVinoBackend
-from backends.plan import Plan, StagePlan, Tensor
-from backends.ranges import Calibration
+from backends import cache
+from backends.errors import BackendError, OptionError, UnsupportedError
+from backends.graphs import compiled_files
+from backends.openvino import backend as ours
+from backends.openvino import int8
+from backends.openvino.backend import GROUPS, INT8, OpenVinoBackend
+from backends.openvino.precision import HIDDEN
+from backends.openvino.ranges import Calibration
+from backends.pipeline import PipelinePlan, StagePlan, Tensor
 from backends.testing import Answers
-from harness.models import yardsticks
 from harness.models.graphs import tacotron2, waveglow
-from harness.models.graphs.tacotron2 import KEEP, DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import KEEP, DecodeLength, DropoutMask
 from harness.models.sizes import TINY
 from harness.models.weights import SyntheticWeights
+from harness.studies import limit_workloads
 from tests.backends import small_pipeline
 
 if TYPE_CHECKING:
+    from backends.base import Artefact
     from harness.models.graphs.builder import GraphBuilder
+
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 ort = pytest.importorskip("onnxruntime")
@@ -38,7 +43,7 @@ SMALL = {"batch_size": BATCH, "text_seq": TEXT, "seq_len": TEXT, "mel_seq": FRAM
 GRAPHS: dict[str, Any] = {
     "encoder": lambda: tacotron2.encoder(WEIGHTS, TINY),
     "decoder": lambda: tacotron2.decoder(
-        WEIGHTS, TINY, DecodeLength(limit=STEPS, from_text=False), Dropout.INPUT
+        WEIGHTS, TINY, DecodeLength(limit=STEPS, from_text=False), DropoutMask.INPUT
     ),
     "postnet": lambda: tacotron2.postnet(WEIGHTS, TINY),
     "waveglow": lambda: waveglow.waveglow(WEIGHTS, TINY),
@@ -51,13 +56,13 @@ NO_INT8 = OpenVinoBackend({}, "0").precisions()[INT8].get("skipped", "")
 
 NEAR = 0.05
 """Root of the mean square of the difference over that of the value, in int8."""
-WIDE = replace(TINY, rnn=qdq.GROUP, wn_layers=3, wn_channels=16, upsample_groups=1)
+WIDE = replace(TINY, rnn=int8.GROUP, wn_layers=3, wn_channels=16, upsample_groups=1)
 """The tiny sizes, wide enough for int8."""
 WIDE_WEIGHTS = SyntheticWeights(WIDE, 5)
 INT8_GRAPHS = {
     **GRAPHS,
     "decoder": lambda: tacotron2.decoder(
-        WIDE_WEIGHTS, WIDE, DecodeLength(limit=STEPS, from_text=False), Dropout.INPUT
+        WIDE_WEIGHTS, WIDE, DecodeLength(limit=STEPS, from_text=False), DropoutMask.INPUT
     ),
     "waveglow": lambda: waveglow.waveglow(WIDE_WEIGHTS, WIDE),
 }
@@ -91,7 +96,7 @@ def values(model: onnx.ModelProto, rows: int = BATCH) -> dict[str, Any]:
     return made
 
 
-def written(graph: GraphBuilder, name: str, folder: Path) -> tuple[onnx.ModelProto, Plan]:
+def written(graph: GraphBuilder, name: str, folder: Path) -> tuple[onnx.ModelProto, PipelinePlan]:
     """Write a model; return it, and a pipeline of this one stage."""
     model = graph.model({})
     path = folder / f"{name}.onnx"
@@ -109,7 +114,7 @@ def written(graph: GraphBuilder, name: str, folder: Path) -> tuple[onnx.ModelPro
     )
     entry = {"path": str(path), "sha256": "0"}
     stage = StagePlan(name, takes, gives, "items", (), None, entry)
-    return model, Plan(name, takes, (), {}, (stage,))
+    return model, PipelinePlan(name, takes, (), {}, (stage,))
 
 
 def listed(given: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +209,7 @@ def test_a_layer_of_a_group_or_more_rounds_what_it_reads() -> None:
     backend = OpenVinoBackend({"threads": 1}, "0")
     backend.probe()
     rounds = backend._asking(INT8)
-    widths = [1, 80, qdq.GROUP - 1, qdq.GROUP, qdq.GROUP + 44, 1792]
+    widths = [1, 80, int8.GROUP - 1, int8.GROUP, int8.GROUP + 44, 1792]
     assert [rounds(width) for width in widths] == [False] * 3 + [True] * 3
 
 
@@ -219,16 +224,16 @@ def test_a_property_that_is_not_taken_is_an_error(
 
 @pytest.mark.skipif(bool(NO_INT8), reason=NO_INT8 or "offered")
 def test_the_product_of_the_roofline_runs_in_int8(tmp_path: Path) -> None:
-    path = tmp_path / yardsticks.PRODUCT_FILE
-    yardsticks.write_product(path)
-    described = yardsticks.product().plan(yardsticks.models(path, "0" * 64))
+    path = tmp_path / limit_workloads.PRODUCT_FILE
+    limit_workloads.write_product(path)
+    described = limit_workloads.product().plan(limit_workloads.models(path, "0" * 64))
     answers = Answers()
     answers.ask("probe", backend="openvino", options={"threads": 1})
     shared: dict[str, Any] = {"plan": described, "quant": INT8}
     compiled = answers.ask("compile", **shared, cache_dir=str(tmp_path / "cache"))["stages"]
     artefacts = {name: stage["artefact"] for name, stage in compiled.items()}
     stages = answers.ask("load", **shared, seed=1, artefacts=artefacts)["stages"]
-    effective = stages[yardsticks.PRODUCT]["effective"]
+    effective = stages[limit_workloads.PRODUCT]["effective"]
     assert (effective["compute"], effective["verified"]) == ("int8", True)
 
 
@@ -237,7 +242,7 @@ def form(artefact: Artefact) -> Path:
     return Path((cache.read(artefact.path) or {})["model"])
 
 
-def calibrated(folder: Path, inputs: list[dict[str, Any]]) -> tuple[OpenVinoBackend, Plan]:
+def calibrated(folder: Path, inputs: list[dict[str, Any]]) -> tuple[OpenVinoBackend, PipelinePlan]:
     _, plan = written(GRAPHS["postnet"](), "postnet", folder)
     backend = OpenVinoBackend({"threads": 1}, "0")
     backend.calibration = inputs
@@ -285,7 +290,7 @@ def test_whatever_decides_an_int8_form_decides_its_key(
     assert first.key == same.key
     monkeypatch.setitem(ours.EXTRA, INT8, {GROUPS: 128})
     grouped = compiled()
-    monkeypatch.setattr(forms, "written_by", lambda: "other code")
+    monkeypatch.setattr(compiled_files, "written_by", lambda: "other code")
     rewritten = compiled()
     assert len({one.key for one in (first, other, grouped, rewritten)}) == 4
     assert form(rewritten) != form(first)
@@ -298,12 +303,12 @@ def test_an_artefact_of_other_code_is_not_loaded(
 ) -> None:
     backend, plan = calibrated(tmp_path, [])
     artefact = backend.compile(plan, "force_float32", str(tmp_path))["postnet"]
-    monkeypatch.setattr(forms, "written_by", lambda: "other code")
+    monkeypatch.setattr(compiled_files, "written_by", lambda: "other code")
     with pytest.raises(BackendError, match="compile again"):
         backend.load(plan.stages[0], "force_float32", artefact.path, 1)
 
 
-@pytest.mark.parametrize("graph", forms.GRAPHS)
+@pytest.mark.parametrize("graph", compiled_files.GRAPHS)
 def test_both_graphs_give_the_same_in_float32(graph: str, tmp_path: Path) -> None:
     model, plan = written(GRAPHS["decoder"](), "decoder", tmp_path)
     backend = OpenVinoBackend({"threads": 1, "graph": graph}, "0")
@@ -369,7 +374,7 @@ def test_without_the_onnx_package_is_one_line(
 def test_a_constant_tensor_can_be_rounded(tmp_path: Path) -> None:
     """All zeros: the range is empty, and division by it must not be."""
     model = GRAPHS["postnet"]().model({})
-    names = qdq.watched(model)
+    names = int8.watched(model)
     assert names == {"watched": 5}
     backend, plan = calibrated(tmp_path, [mels(0.0)])
     artefact = backend.compile(plan, INT8, str(tmp_path))["postnet"]
@@ -440,7 +445,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
 def test_several_devices_are_refused() -> None:
     backend = OpenVinoBackend({}, "0")
     backend.beside = ["0", "1"]
-    with pytest.raises(UsageError, match="devices=0,1"):
+    with pytest.raises(OptionError, match="devices=0,1"):
         backend.probe()
 
 
@@ -452,7 +457,7 @@ def test_a_form_that_does_not_load_gives_way_to_the_file_as_it_is(
         model.graph.node[0].op_type = "NoSuchOperator"
         return {}
 
-    monkeypatch.setattr(forms, "FUSED", forms.Recipe("fused", (refused,)))
+    monkeypatch.setattr(compiled_files, "FUSED", compiled_files.CompileRecipe("fused", (refused,)))
     if quant == INT8 and NO_INT8:
         pytest.skip(NO_INT8)
     exact, found, effective = both("postnet", tmp_path, quant)

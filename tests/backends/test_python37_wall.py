@@ -10,6 +10,7 @@ from tests.backends.small_pipeline import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 VENDORS = {"onnxruntime": "onnxruntime.py", "magicmind": "sdk.py", "onnx": "graphs.py"}
 
 CONTROL_SIDE = {"harness", "reports", "hydra", "omegaconf", "pandas", "scipy", "rich"}

@@ -7,28 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import plan, reading
-from backends.base import UnsupportedError, UsageError
-from harness.models import yardsticks
+from backends import pipeline
+from backends.errors import OptionError, UnsupportedError
+from backends.yardsticks import memory
+from harness.studies import limit_workloads
 
 
-def stage(model: dict[str, Any]) -> plan.StagePlan:
+def stage(model: dict[str, Any]) -> pipeline.StagePlan:
     """Return a stage whose model is as given."""
-    return plan.StagePlan("l2_1", (), (), "passes", (), None, model)
+    return pipeline.StagePlan("l2_1", (), (), "passes", (), None, model)
 
 
-def load(backend: reading.ReadingBackend, **place: Any) -> reading.Reader:
+def load(backend: memory.ReadingBackend, **place: Any) -> memory.Reader:
     """Return the reader of a place."""
     found = backend.load(stage({"reads": place}), "force_float32", "", 1)
-    assert isinstance(found, reading.Reader)
+    assert isinstance(found, memory.Reader)
     return found
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_smaller_place_is_what_a_larger_one_reads_last(threads: int) -> None:
-    backend = reading.ReadingBackend({}, "0")
+    backend = memory.ReadingBackend({}, "0")
     larger, smaller = (
-        backend._parts(reading.Place(size, threads, 1)) for size in (1 << 16, 1 << 12)
+        backend._parts(memory.Region(size, threads, 1)) for size in (1 << 16, 1 << 12)
     )
     assert len(larger) == len(smaller) == threads
     for one, other in zip(larger, smaller, strict=True):
@@ -39,7 +40,7 @@ def test_a_smaller_place_is_what_a_larger_one_reads_last(threads: int) -> None:
 
 
 def test_a_pass_reads_every_word_and_all_passes_are_one_call() -> None:
-    backend = reading.ReadingBackend({}, "0")
+    backend = memory.ReadingBackend({}, "0")
     one = load(backend, bytes=1 << 12, threads=2, passes=3)
     assert [rows.shape for rows in one._rows] == [(3, 256), (3, 256)]
     for place, found in enumerate(one._found):
@@ -52,14 +53,14 @@ def test_a_pass_reads_every_word_and_all_passes_are_one_call() -> None:
 
 def test_the_quickest_reduction_of_the_place_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = {np.bitwise_or.reduce: 2.0, np.maximum.reduce: 1.0}
-    monkeypatch.setattr(reading.Reader, "_seconds", lambda self: spent[self._reduce])
-    one = load(reading.ReadingBackend({}, "0"), bytes=4096, threads=1, passes=1)
+    monkeypatch.setattr(memory.Reader, "_seconds", lambda self: spent[self._reduce])
+    one = load(memory.ReadingBackend({}, "0"), bytes=4096, threads=1, passes=1)
     assert one.effective()["source"].endswith("by numpy.maximum")
 
 
 def test_it_runs_no_model() -> None:
     with pytest.raises(UnsupportedError, match="runs no model, so no 'l2_1'"):
-        reading.ReadingBackend({}, "0").load(stage({"file": "m.onnx"}), "force_float32", "", 1)
+        memory.ReadingBackend({}, "0").load(stage({"file": "m.onnx"}), "force_float32", "", 1)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,11 @@ def test_it_runs_no_model() -> None:
     ],
 )
 def test_what_is_no_place_is_refused_in_one_line(place: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^l2_1 reads [^\n]+$"):
-        load(reading.ReadingBackend({}, "0"), **place)
+    with pytest.raises(OptionError, match=r"^l2_1 reads [^\n]+$"):
+        load(memory.ReadingBackend({}, "0"), **place)
 
 
 def test_another_place_is_another_point() -> None:
     places = [{"l2_1": {"bytes": size, "threads": 1, "passes": 1}} for size in (8, 16)]
-    first, second = (yardsticks.reading_models(one)["l2_1"]["sha256"] for one in places)
+    first, second = (limit_workloads.reading_models(one)["l2_1"]["sha256"] for one in places)
     assert first != second

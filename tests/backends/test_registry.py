@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends import registry
-from backends.base import BackendError, UsageError
-from backends.fake import FakeBackend
+from backends.errors import BackendError, OptionError
+from backends.fake.backend import FakeBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 BROKEN = registry.Plugin("acme", "no_such_module:Acme", "acme-bench 1.0")
 CLASH = registry.Plugin("fake", "json:JSONDecoder", "acme-bench 1.0")
 NO_BACKEND = registry.Plugin("odd", "json:JSONDecoder", "odd 2")
-GOOD = registry.Plugin("other", "backends.fake:FakeBackend", "other 3")
+GOOD = registry.Plugin("other", "backends.fake.backend:FakeBackend", "other 3")
 
 
 TOY = types.SimpleNamespace(
@@ -34,7 +35,7 @@ class Point:
         self.name = name
 
     def __str__(self) -> str:
-        return f"{self.name} = backends.fake:FakeBackend"
+        return f"{self.name} = backends.fake.backend:FakeBackend"
 
 
 def listed(*plugins: registry.Plugin) -> list[registry.Entry]:
@@ -65,7 +66,7 @@ def test_interpreter_without_metadata_still_has_the_built_in_backends(
 
 def test_unknown_name_lists_what_exists_and_the_closest() -> None:
     message = "there are: .*, onnxruntime, .*; did you mean 'onnxruntime'"
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(OptionError, match=message):
         registry.find("onnxruntim", listed())
 
 
@@ -107,9 +108,11 @@ def test_entry_points_of_an_installed_distribution_are_read(
     facts = tmp_path / "toy_bench-1.5.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-bench\nVersion: 1.5\n")
-    (facts / "entry_points.txt").write_text("[harness.backends]\ntoy = backends.fake:FakeBackend\n")
+    (facts / "entry_points.txt").write_text(
+        "[harness.backends]\ntoy = backends.fake.backend:FakeBackend\n"
+    )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert registry.Plugin("toy", "backends.fake:FakeBackend", "toy-bench 1.5") in (
+    assert registry.Plugin("toy", "backends.fake.backend:FakeBackend", "toy-bench 1.5") in (
         registry.plugins()
     )
     assert registry.find("toy") is FakeBackend

@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from benchmarks.engines import Task
 
+
 HERE = "tests.benchmarks.fakes"
 WALL_S, CPU_S = 0.5, 1.0
 FATAL = 7

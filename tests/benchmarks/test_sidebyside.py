@@ -16,6 +16,7 @@ from tests.benchmarks.test_table import LIMITS
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 SETUP = works.Setup("tiny", text=8, frames=4)
 INT8 = "onnxruntime qint8_mixed_float32"
 FLOAT16 = "onnxruntime force_float16"

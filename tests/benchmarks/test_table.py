@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import limits, machine, sidebyside, table, works
-from harness import bounds, environment, fitness, peaks
-from harness.models.counts import Counts, Work
+from harness.judging import roofline
+from harness.machine import device_limits, environment, host
+from harness.models.work import Counts, Work
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 FLOAT32 = {**dict.fromkeys(("compute", "storage", "activations"), "float32"), "verified": True}
 INT8 = {**dict.fromkeys(("compute", "storage", "activations"), "int8"), "verified": True}
@@ -75,7 +77,7 @@ def test_a_share_is_that_of_the_harness_own_bound_at_the_effective_precision() -
         seat("int8", [0.002] * 6, effective={"decoder_iter": INT8}),
     )
     as_float32, as_int8, *_ = table.rows(group(*seats), LIMITS)
-    alone = bounds.bound(Counts.of(COUNTS["decoder_iter"]), 0, LIMITS, FLOAT32)
+    alone = roofline.bound(Counts.of(COUNTS["decoder_iter"]), 0, LIMITS, FLOAT32)
     assert alone is not None
     assert as_float32.share == pytest.approx(alone.seconds / 0.002) == pytest.approx(0.5)
     assert as_int8.share == pytest.approx(0.125)
@@ -202,7 +204,7 @@ def test_a_fresh_record_of_the_limits_is_used_and_said(monkeypatch: pytest.Monke
             {"macs_per_s": 1e9, "compute": "float32", "backend": "b", "quant": "force_float32"}
         ],
     }  # fmt: skip
-    monkeypatch.setattr(fitness, "stored", lambda _: [facts])
+    monkeypatch.setattr(host, "stored", lambda _: [facts])
     found = limits.record()
-    assert found == {**peaks.measured(facts), "which": found["which"]}
+    assert found == {**device_limits.measured(facts), "which": found["which"]}
     assert found["which"].startswith("stored")

@@ -17,6 +17,7 @@ from tests.benchmarks.fakes import CPU_S, FATAL, HERE, WALL_S
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 SETUP = works.Setup("tiny", text=8, frames=4)
 WORK = replace(works.WORKS[works.STEP], block=2, warm=1)
 

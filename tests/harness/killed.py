@@ -15,7 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import __main__, cli, compose, environment, sweep
+from harness import __main__
+from harness.commands import live_report
+from harness.machine import environment
+from harness.measuring import sweep
+from harness.planning import compose
 
 
 def controller(folder: Path, arguments: list[str], kill_at: int | None, tally: Path) -> int:
@@ -31,7 +35,7 @@ def controller(folder: Path, arguments: list[str], kill_at: int | None, tally: P
     sys.argv[1:] = arguments
     # Reading the machine's processes and drawing pages takes most calls and writes no result.
     environment._competing = list
-    cli._render = lambda folder: None  # noqa: ARG005 - its name is part of its type
+    live_report.render = lambda folder: None  # noqa: ARG005 - its name is part of its type
     seen = 0
     run = sweep.Sweep.run
 

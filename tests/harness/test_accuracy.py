@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import accuracy
-from harness.accuracy import Outputs
+from harness.analysis import accuracy
+from harness.analysis.accuracy import SavedOutputs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 LIMITS = {"frames": 0.0, "steps": 0.0, "mel_db": 1.0, "audio_db": 2.0}
 
 
-def outputs(lengths: list[int], *, gain: float = 1.0, steps: int = 10, seed: int = 1) -> Outputs:
+def outputs(
+    lengths: list[int], *, gain: float = 1.0, steps: int = 10, seed: int = 1
+) -> SavedOutputs:
     random, longest = np.random.default_rng(seed), max(lengths)
     mel = random.standard_normal((len(lengths), 80, longest)).astype("float32")
     audio = random.standard_normal((len(lengths), 256 * longest)).astype("float32")
-    return Outputs(np.array(lengths), steps, mel + math.log(gain), audio * gain, 256)
+    return SavedOutputs(np.array(lengths), steps, mel + math.log(gain), audio * gain, 256)
 
 
 def test_the_same_outputs_are_at_no_distance() -> None:
@@ -41,7 +44,9 @@ def test_attention_on_another_symbol_counts_by_its_share() -> None:
     one[:, 0, 2] = 1.0
     other[:, 0, 2], other[:, 0, 3] = 0.75, 0.25
     other[2, 0] = 0.0  # beyond the row's two frames
-    sides = [Outputs(np.array([2]), 3, np.zeros((1, 80, 3)), None, 256, at) for at in (one, other)]
+    sides = [
+        SavedOutputs(np.array([2]), 3, np.zeros((1, 80, 3)), None, 256, at) for at in (one, other)
+    ]
     assert accuracy.distances(*sides)["alignment"] == pytest.approx(0.25)
 
 
@@ -66,7 +71,7 @@ def test_lengths_and_steps_count_by_their_largest_difference() -> None:
 
 def test_only_frames_that_both_have_are_compared() -> None:
     long, short = outputs([10]), outputs([10])
-    cut = Outputs(np.array([6]), 7, short.mel[:, :, :6], short.audio[:, : 6 * 256], 256)  # type: ignore[index]
+    cut = SavedOutputs(np.array([6]), 7, short.mel[:, :, :6], short.audio[:, : 6 * 256], 256)  # type: ignore[index]
     found = accuracy.distances(long, cut)
     assert found["mel_db"] == 0.0
     assert found["audio_db"] == 0.0
@@ -82,7 +87,7 @@ def test_what_lies_beyond_a_rows_length_does_not_count() -> None:
 
 
 def test_nothing_to_compare_is_no_distance() -> None:
-    none = Outputs(np.array([0]), 1, np.zeros((1, 80, 1), np.float32), None, 256)
+    none = SavedOutputs(np.array([0]), 1, np.zeros((1, 80, 1), np.float32), None, 256)
     found = accuracy.distances(outputs([4]), none)
     assert found["mel_db"] is None
     assert found["audio_db"] is None

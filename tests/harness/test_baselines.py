@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import baselines, commands, compare, results
+from harness import commands
 from harness.errors import ExitStatus, UsageError
-from harness.pairing import Pair
+from harness.judging import comparison
+from harness.judging.pairing import Pair
+from harness.planning import baselines
+from harness.records import baselines as records_baselines
+from harness.records import identity, result_file
 from tests.harness.test_cli import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Capture = pytest.CaptureFixture[str]
+
 
 QUICK = [*FAKE, "num_iters=5", "warmup_iters=1", "measure.min_processes=3"]
 
@@ -41,7 +46,7 @@ def side_by_side(level: float, control: float = 1.0, *, wobble: float = 0.2) -> 
 
     base = side("baseline", 1.0)
     pair = Pair(base, side("candidate", level), chosen=True)
-    return compare.compare_pairs(
+    return comparison.compare_pairs(
         [pair], controls=[Pair(base, side("control", control), chosen=True)]
     )
 
@@ -76,7 +81,7 @@ def test_saving_listing_and_finding_a_name(user: Path, capsys: Capture) -> None:
     assert commands.run("baseline", ["save", "v1", str(sweep)]) is ExitStatus.FINE
     assert commands.run("baseline", ["list"]) is ExitStatus.FINE
     assert "v1  1 points" in capsys.readouterr().out
-    assert len(results.load_sweep(baselines.resolve("v1", "")).trials) == 1
+    assert len(result_file.load_sweep(records_baselines.resolve("v1", "")).trials) == 1
     assert commands.run("compare", ["v1", str(sweep)]) is ExitStatus.FINE
 
 
@@ -106,7 +111,7 @@ def test_overwriting_replaces_a_baseline(user: Path) -> None:
         trials = [make_trial([make_process([75 * MS] * 20)], bs=bs) for bs in range(1, count + 1)]
         sweep = write_sweep(user / f"sweep{count}", trials)
         commands.run("baseline", ["save", "v1", str(sweep), "overwrite=true"])
-    assert len(results.load_sweep(baselines.resolve("v1", "")).trials) == 2
+    assert len(result_file.load_sweep(records_baselines.resolve("v1", "")).trials) == 2
 
 
 def test_a_missing_baseline_is_a_clear_error(tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ def test_a_slower_candidate_fails_beside_its_baseline(tmp_path: Path) -> None:
     found = json.loads((folder / "comparison.json").read_text())
     assert found["interleaved"] is True
     for side, sub in (("candidate", ""), ("baseline", "baseline"), ("control", "control")):
-        (trial,) = results.load_sweep(folder / sub).trials
+        (trial,) = result_file.load_sweep(folder / sub).trials
         assert trial["campaign"] == {"id": folder.name, "side": side}
         assert len({one["block"] for one in trial["processes"]}) == 3
     # The same verdicts again, from the files alone.
@@ -151,10 +156,10 @@ def test_a_baseline_that_cannot_be_measured_as_it_was_is_refused(tmp_path: Path)
     assert harness(*QUICK, "outputs=base", cwd=tmp_path).returncode == 0
     (base,) = (tmp_path / "base").iterdir()
     (path,) = base.glob("points/*/*.json")
-    document = results.load_trial(path)
+    document = result_file.load_trial(path)
     document["point"]["config"]["models"]["encoder"] = "0" * 64
-    document["point"]["id"] = results.point_id(document["point"]["config"])
-    document["content_sha256"] = results.content_hash(document)
+    document["point"]["id"] = identity.point_id(document["point"]["config"])
+    document["content_sha256"] = identity.content_hash(document)
     path.write_text(json.dumps(document))
     done = harness(*QUICK, f"baseline={base}", cwd=tmp_path)
     assert done.returncode == 2

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import reports
-from harness import bounds, modes, peaks
+from harness.judging import precision_check
+from harness.judging import roofline as bounds
+from harness.machine import device_limits
 from tests.full_size import counted
 from tests.make_trials import make_process, make_trial
 
@@ -61,7 +63,7 @@ def document(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return make_trial(
         [process], quant=row["quant"], bs=bs,
         **{
-            "settings": settings, "limits": peaks.quoted(S4),
+            "settings": settings, "limits": device_limits.quoted(S4),
             "counts": {name: counted(name, **sizes).as_dict() for name in STAGES}, **changes,
         },
     )  # fmt: skip
@@ -91,7 +93,7 @@ def test_the_published_float32_is_beyond_its_bound_and_float16_is_not(row: dict[
 @pytest.mark.parametrize("bs", [1, 4, 8])
 def test_the_published_precisions_coincide_and_the_odd_one_is_named(bs: int) -> None:
     pair = [document(row) for row in ROWS if row["bs"] == bs]
-    (found,) = modes.warnings(one for one in map(modes.mode, pair) if one)
+    (found,) = precision_check.warnings(one for one in map(precision_check.mode, pair) if one)
     said, names = found
     assert said.code == "modes-coincide"
     assert set(names) == {one["point"]["name"] for one in pair}
@@ -100,10 +102,12 @@ def test_the_published_precisions_coincide_and_the_odd_one_is_named(bs: int) -> 
 
 def test_other_batches_are_not_held_against_each_other() -> None:
     documents = [document(row) for row in ROWS if row["quant"] == "force_float32"]
-    assert not list(modes.warnings(one for one in map(modes.mode, documents) if one))
+    assert not list(
+        precision_check.warnings(one for one in map(precision_check.mode, documents) if one)
+    )
 
 
-def pair(first_ms: float, second_ms: float, second: str) -> list[modes.Mode]:
+def pair(first_ms: float, second_ms: float, second: str) -> list[precision_check.Mode]:
     """Return two modes of one point; the second ran as named."""
     made = []
     for quant, mean, ran in (
@@ -118,29 +122,29 @@ def pair(first_ms: float, second_ms: float, second: str) -> list[modes.Mode]:
         for one in effective.values():
             one.update(compute=ran.split()[0], storage=ran.split()[-1], activations=ran.split()[-1])
         settings = {**make_trial([])["settings"], "effective": effective}
-        made.append(modes.mode(make_trial(processes, quant=quant, settings=settings)))
+        made.append(precision_check.mode(make_trial(processes, quant=quant, settings=settings)))
     return [one for one in made if one]
 
 
 def test_two_modes_that_ran_alike_are_one_measurement() -> None:
-    ((said, _),) = modes.warnings(pair(900, 900.05, "float32"))
+    ((said, _),) = precision_check.warnings(pair(900, 900.05, "float32"))
     assert said.why == "both ran as float32: one thing, measured twice"
 
 
 def test_rounded_values_on_the_same_kernels_are_named() -> None:
-    ((said, _),) = modes.warnings(pair(900, 900.05, "float32 float16-rounded"))
+    ((said, _),) = precision_check.warnings(pair(900, 900.05, "float32 float16-rounded"))
     assert said.why.startswith("both compute in float32; they differ in how values are rounded")
 
 
 def test_other_kernels_in_the_same_time_are_named() -> None:
-    ((said, _),) = modes.warnings(pair(900, 900.05, "float16"))
+    ((said, _),) = precision_check.warnings(pair(900, 900.05, "float16"))
     assert "the build may have ignored a mode" in said.why
 
 
 @pytest.mark.parametrize("second_ms", [880, 901])
 def test_modes_that_differ_say_nothing(second_ms: float) -> None:
     """The second is outside of the first one's interval, if by less than matters."""
-    assert not list(modes.warnings(pair(900, second_ms, "float16")))
+    assert not list(precision_check.warnings(pair(900, second_ms, "float16")))
 
 
 @pytest.mark.parametrize(
@@ -148,14 +152,14 @@ def test_modes_that_differ_say_nothing(second_ms: float) -> None:
     [("MLU370-S4", 307.2e9), ("Cambricon MLU370 X8", 307.2e9), ("MLU290-M5", 1228e9)],
 )
 def test_devices_are_known_by_their_products_name(name: str, bandwidth: float) -> None:
-    known = peaks.published(name)
+    known = device_limits.published(name)
     assert known is not None
     assert known.bandwidth_bytes_s == bandwidth
     assert known.sources["bandwidth"]
 
 
 def test_an_unknown_device_has_no_share_and_says_so() -> None:
-    found = document(ROWS[0], limits=peaks.quoted({"name": "a processor"}))
+    found = document(ROWS[0], limits=device_limits.quoted({"name": "a processor"}))
     assert found["roofline"]["decoder"] == {
         "share": None, "reason": "no limits are published or measured here for a processor",
     }  # fmt: skip
@@ -180,7 +184,7 @@ def test_a_precision_of_several_types_has_no_bound() -> None:
 def test_arithmetic_may_be_the_limit() -> None:
     counts = counted("waveglow", batch=1, frames=600)
     effective = dict.fromkeys(("compute", "storage", "activations"), "float16")
-    found = bounds.bound(counts, 0, peaks.PUBLISHED["MLU370-S4"].as_dict(), effective)
+    found = bounds.bound(counts, 0, device_limits.PUBLISHED["MLU370-S4"].as_dict(), effective)
     assert found is not None
     assert found.limit == bounds.ARITHMETIC
     assert found.seconds == pytest.approx(2 * 600 * 256 * 10_154_426 / 73.7e12)
@@ -202,7 +206,7 @@ HOST = {
 
 
 def test_a_host_s_own_limits_know_where_the_weights_lie() -> None:
-    limits = peaks.quoted({"name": "a processor", "kind": "cpu"}, HOST)
+    limits = device_limits.quoted({"name": "a processor", "kind": "cpu"}, HOST)
     assert limits["operations_s"]["int8"] == 400e9
     assert bounds.bandwidth(limits, 18e6) == 100e9
     assert bounds.bandwidth(limits, 72e6) == 40e9
@@ -236,17 +240,20 @@ SURE: dict[str, Any] = {
 
 
 def test_a_measured_limit_is_quoted_with_its_interval() -> None:
-    limits = peaks.quoted({"kind": "cpu"}, SURE)
+    limits = device_limits.quoted({"kind": "cpu"}, SURE)
     assert limits["levels"][0]["ci95"] == [2e9, 5e9]
     assert limits["operations_s"] == {"float32": 100e12}
     assert limits["operations_ci95"] == {"float32": [80e12, 120e12]}
-    assert peaks.quoted({"kind": "cpu"}, HOST)["operations_ci95"] == {"float32": None, "int8": None}
+    assert device_limits.quoted({"kind": "cpu"}, HOST)["operations_ci95"] == {
+        "float32": None,
+        "int8": None,
+    }
 
 
 def test_the_share_s_interval_holds_the_limit_s() -> None:
     row = ROWS[0]
-    limits = peaks.quoted({"kind": "cpu"}, SURE)
-    exact = document(row, limits=peaks.quoted({"kind": "cpu"}, without_intervals(SURE)))
+    limits = device_limits.quoted({"kind": "cpu"}, SURE)
+    exact = document(row, limits=device_limits.quoted({"kind": "cpu"}, without_intervals(SURE)))
     found = document(row, limits=limits)["roofline"]["decoder"]
     alone = exact["roofline"]["decoder"]
     assert "bound_ci95" not in alone
@@ -259,7 +266,7 @@ def test_the_share_s_interval_holds_the_limit_s() -> None:
 
 def test_limits_written_before_they_had_intervals_give_the_same_shares() -> None:
     row = ROWS[0]
-    limits = peaks.quoted({"kind": "cpu"}, without_intervals(SURE))
+    limits = device_limits.quoted({"kind": "cpu"}, without_intervals(SURE))
     old = {**limits, "levels": [{k: v for k, v in one.items() if k != "ci95"}
                                 for one in limits["levels"]]}  # fmt: skip
     del old["operations_ci95"]
@@ -271,14 +278,18 @@ def test_a_share_is_beyond_its_bound_only_where_the_quickest_limit_would_be_too(
     row = ROWS[0]
     counts = counted("decoder", batch=row["bs"], text=128, frames=round(row["mel_frames_mean"]))
     slow = bounds.bound(
-        counts, row["mel_frames_mean"] + 1, peaks.quoted({"kind": "cpu"}, SURE), as_effective(
-            row["quant"])["decoder"],
-    )  # fmt: skip
+        counts,
+        row["mel_frames_mean"] + 1,
+        device_limits.quoted({"kind": "cpu"}, SURE),
+        as_effective(row["quant"])["decoder"],
+    )
     assert slow
     rate = 4e9 * slow.seconds / row["decoder_s"] / 1.5
     for quickest, warned in ((1.2 * rate, True), (4 * rate, False)):
         one = {**SURE["reading"][0], "bytes_per_s": rate, "ci95": [rate / 2, quickest]}
-        found = document(row, limits=peaks.quoted({"kind": "cpu"}, {**SURE, "reading": [one]}))
+        found = document(
+            row, limits=device_limits.quoted({"kind": "cpu"}, {**SURE, "reading": [one]})
+        )
         assert found["roofline"]["decoder"]["share"] > 1
         seen = [one["seen"] for one in found["warnings"] if one["code"] == "beyond-bound"]
         assert any(line.startswith("decoder") for line in seen) is warned
@@ -293,5 +304,7 @@ def without_intervals(roofline: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_host_that_was_not_measured_says_how() -> None:
-    limits = peaks.quoted({"name": "a processor", "kind": "cpu"}, {"value": None, "reason": "no"})
+    limits = device_limits.quoted(
+        {"name": "a processor", "kind": "cpu"}, {"value": None, "reason": "no"}
+    )
     assert limits == {"reason": "no"}

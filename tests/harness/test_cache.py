@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import accuracy, clean, files, fitness, measure, reference, store, uses
-from harness.config import Measure
+from harness import files
+from harness.analysis import accuracy
+from harness.commands import clean
+from harness.config.measure import Measure
 from harness.errors import ExitStatus, UsageError, WorkerError
-from harness.models import tacotron2
+from harness.machine import host
+from harness.measuring import reference
+from harness.models import store, tacotron2, uses
+from harness.planning import job as planning_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
 
 TINY = ("model=tiny", "il=16", "num_iters=3", "measure=compat")
 GATED = (*TINY, "accuracy.force_float32.mel_db=0")
@@ -122,8 +128,8 @@ def made(folder: Path, *_: Any, **__: Any) -> None:
 PLAN = {"stages": [{"model": {"sha256": "0"}, "glue": {}}]}
 
 
-def job(tmp_path: Path) -> measure.Job:
-    return measure.Job(
+def job(tmp_path: Path) -> planning_job.Job:
+    return planning_job.Job(
         backend="onnxruntime", options={}, interpreter=None, device="0", quant="force_float32",
         seed=1, plan=PLAN, prepare=lambda: ({}, 0), outputs=(), cache=tmp_path, folder=tmp_path,
         label="label", measure=Measure(), scenario=None, artefacts="a",  # type: ignore[arg-type]
@@ -281,19 +287,17 @@ def test_a_damaged_note_of_what_is_compiled_is_no_note(
 def test_damaged_facts_of_a_host_are_put_aside_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(fitness, "home", lambda kind=fitness.SELFCHECK: tmp_path / kind)
+    monkeypatch.setattr(host, "home", lambda kind=host.SELFCHECK: tmp_path / kind)
     older, last = (
-        fitness.keep(
-            {"started": f"2026-11-0{day}", "level_s": 1.0}, fitness.new_folder(), raw=False
-        )
+        host.keep({"started": f"2026-11-0{day}", "level_s": 1.0}, host.new_folder(), raw=False)
         for day in (1, 2)
     )
     damage(last)
-    assert [one["started"] for one in fitness.stored()] == ["2026-11-01"]
-    said = list(fitness.set_aside())
+    assert [one["started"] for one in host.stored()] == ["2026-11-01"]
+    said = list(host.set_aside())
     assert len(said) == (damage is not gone)
     assert all("python -m harness selfcheck" in line for line in said)
-    assert list(fitness.set_aside()) == []
+    assert list(host.set_aside()) == []
     assert older.exists()
 
 
@@ -303,7 +307,7 @@ def test_damaged_facts_of_a_host_are_put_aside_and_said(
 USER = """
 import sys, time
 from pathlib import Path
-from harness import uses
+from harness.models import uses
 uses.mine.note(Path(sys.argv[1]), sys.argv[2:])
 print("noted", flush=True)
 sys.stdin.read()

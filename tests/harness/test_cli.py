@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from harness import results
+from harness.judging import complete
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 SCHEMA = json.loads(resources.files("harness").joinpath("trial.schema.json").read_text("utf-8"))
 FAKE = ["backend=fake", "model=tiny", "il=16", "num_iters=20"]
@@ -53,7 +54,7 @@ def test_a_sweep_leaves_results_logs_summary_and_report(tmp_path: Path) -> None:
     for document in documents(tmp_path):
         jsonschema.Draft202012Validator(SCHEMA).validate(document)
         again = {key: value for key, value in document.items() if key != "content_sha256"}
-        assert results.complete(again) == document
+        assert complete.complete(again) == document
     assert "[4/4]" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from harness import commands, results
+from harness import commands
 from harness.errors import ExitStatus, UsageError
+from harness.records import identity
 from tests.make_trials import LABEL, MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def forge(folder: str, change: Any) -> None:
     raw = path.read_bytes()
     document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
     change(document)
-    document["content_sha256"] = results.content_hash(document)
+    document["content_sha256"] = identity.content_hash(document)
     path.unlink()
     path.with_name(path.name.removesuffix(".gz")).write_text(json.dumps(document))
 

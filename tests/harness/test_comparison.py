@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from harness import comparison
-from harness.comparison import Difference, Verdict
+from harness.analysis import verdicts as comparison
+from harness.analysis.verdicts import Difference, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
 
 RUNS = 4000
 

@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import compat, statistics
-from harness.compat import Block
+from harness.analysis import estimates
 from harness.errors import ResultFileError
+from harness.judging import compat_log
+from harness.judging.compat_log import Block
 from tests.make_trials import LABEL, MS, make_process, make_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 PUBLISHED = json.loads(
     resources.files("reports").joinpath("data", "mlu370_s4.json").read_text("utf-8")
@@ -65,29 +67,29 @@ def test_the_published_logs_survive_writer_and_reader(
     row: dict[str, float], tmp_path: Path
 ) -> None:
     path = tmp_path / "log_perf"
-    path.write_text(compat.log_text([Block("0", published_fields(row))]))
-    (block,) = compat.read_log(path)
+    path.write_text(compat_log.log_text([Block("0", published_fields(row))]))
+    (block,) = compat_log.read_log(path)
     assert block == Block("0", published_fields(row))
-    assert compat.log_text([block]) == path.read_text()
+    assert compat_log.log_text([block]) == path.read_text()
 
 
 def test_the_one_log_known_in_full_comes_back_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "force_float16_1_128_log_perf"
     path.write_text(FULL_LOG)
-    assert compat.log_text(compat.read_log(path)) == FULL_LOG
+    assert compat_log.log_text(compat_log.read_log(path)) == FULL_LOG
 
 
 @given(st.lists(st.integers(1, 10**10), min_size=2, max_size=200))
 def test_cl_is_the_original_rule(values: list[int]) -> None:
     times = [value / 1e9 for value in values]
     for percent in (50, 90, 95, 99, 100):
-        found = statistics.cl(np.sort(np.array(times)), percent)
+        found = estimates.cl(np.sort(np.array(times)), percent)
         assert found == original_cl(times, percent / 100)
 
 
 def test_ten_iterations_give_one_figure_for_cl90_cl95_and_cl99() -> None:
     ordered = np.arange(1.0, 11.0)
-    assert [statistics.cl(ordered, p) for p in (50, 90, 95, 99, 100)] == [5, 9, 9, 9, 10]
+    assert [estimates.cl(ordered, p) for p in (50, 90, 95, 99, 100)] == [5, 9, 9, 9, 10]
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 100])
@@ -112,18 +114,18 @@ def test_the_block_is_the_original_formulas(n: int) -> None:
 
 def test_the_log_says_synthetic_first_and_is_read_back(tmp_path: Path) -> None:
     document = make_trial([make_process([75 * MS, 76 * MS, 77 * MS])])
-    compat.write_log(tmp_path / "log", document)
+    compat_log.write_log(tmp_path / "log", document)
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[0] == f"# {LABEL}"
-    (block,) = compat.read_log(tmp_path / "log")
+    (block,) = compat_log.read_log(tmp_path / "log")
     expected = [line.split(" = ")[0] for line in FULL_LOG.splitlines()[1:]]
     assert list(block.fields) == expected
 
 
 def test_with_the_vocoder_its_lines_stand_where_the_original_puts_them(tmp_path: Path) -> None:
     document = make_trial([make_process([75 * MS] * 4, waveglow=True)], waveglow=True)
-    compat.write_log(tmp_path / "log", document)
-    (block,) = compat.read_log(tmp_path / "log")
+    compat_log.write_log(tmp_path / "log", document)
+    (block,) = compat_log.read_log(tmp_path / "log")
     names = list(block.fields)
     assert names[0] == "Throughput average (samples/sec)"
     assert names[2] == "Postprocessing average (seconds)"
@@ -133,17 +135,17 @@ def test_with_the_vocoder_its_lines_stand_where_the_original_puts_them(tmp_path:
 
 
 def test_what_n_is_too_small_for_is_said_and_left_out(tmp_path: Path) -> None:
-    compat.write_log(tmp_path / "log", make_trial([make_process([75 * MS])]))
+    compat_log.write_log(tmp_path / "log", make_trial([make_process([75 * MS])]))
     assert "n too small for: Latency cl 50" in (tmp_path / "log").read_text()
-    (block,) = compat.read_log(tmp_path / "log")
+    (block,) = compat_log.read_log(tmp_path / "log")
     assert "Latency cl 50 (seconds)" not in block.fields
     assert block.fields["Latency cl 100 (seconds)"] == 0.075
 
 
 def test_each_device_has_a_block_of_its_own(tmp_path: Path) -> None:
     processes = [make_process([75 * MS] * 3), make_process([80 * MS] * 3, device="1")]
-    compat.write_log(tmp_path / "log", make_trial(processes))
-    found = compat.read_log(tmp_path / "log")
+    compat_log.write_log(tmp_path / "log", make_trial(processes))
+    found = compat_log.read_log(tmp_path / "log")
     assert [block.device for block in found] == ["0", "1"]
     assert [block.fields["Latency average (seconds)"] for block in found] == [0.075, 0.08]
 
@@ -152,4 +154,4 @@ def test_each_device_has_a_block_of_its_own(tmp_path: Path) -> None:
 def test_what_is_no_log_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "log").write_text(text)
     with pytest.raises(ResultFileError, match=r"^[^\n]+$"):
-        compat.read_log(tmp_path / "log")
+        compat_log.read_log(tmp_path / "log")

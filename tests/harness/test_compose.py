@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from harness import compose
 from harness.errors import UsageError
+from harness.planning import compose
 
 
 @pytest.fixture(autouse=True)

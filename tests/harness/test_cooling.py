@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import cooling
-from harness.config import Measure
+from harness.config.measure import Measure
 from harness.errors import UsageError, WorkerTimeoutError
+from harness.measuring import cooling
 
 
 def never() -> bool:

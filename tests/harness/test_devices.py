@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import devices, metrics
+from harness.analysis import metrics, windows
+from harness.analysis.series import Series
 from harness.errors import WorkerError
-from harness.series import Series
-from harness.together import WAITED, Gate
+from harness.measuring.gate import WAITED, Gate
 from tests.harness.test_cli import documents, harness
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 MS = 1_000_000
 
@@ -62,7 +63,7 @@ def two() -> dict[str, Any]:
 
 
 def test_the_window_runs_from_the_latest_start_to_the_earliest_end() -> None:
-    (found,) = devices.rounds(Series(two()))
+    (found,) = windows.rounds(Series(two()))
     assert found.seconds == pytest.approx(0.095)
     assert found.skew_s == pytest.approx(0.005)
     assert found.overlap("0") == pytest.approx(0.95)
@@ -71,7 +72,7 @@ def test_the_window_runs_from_the_latest_start_to_the_earliest_end() -> None:
 
 def test_an_iteration_on_the_edge_counts_by_its_fraction_inside() -> None:
     series = Series(two())
-    done, seconds = devices.windowed(series, series.work("mel_frames_valid"))
+    done, seconds = windows.windowed(series, series.work("mel_frames_valid"))
     # Device 0: half of its first iteration and nine whole ones; device 1: four and three quarters.
     assert done[0][0] == pytest.approx(95 + 47.5)
     assert seconds[0][0] == pytest.approx(0.095)
@@ -87,23 +88,23 @@ def test_the_rate_of_the_whole_is_that_of_the_window_and_no_sum() -> None:
 
 
 def test_each_device_keeps_its_own_rate_and_the_imbalance_is_their_ratio() -> None:
-    found = devices.assess(Series(two()))
+    found = windows.assess(Series(two()))
     assert found["items_per_s"] == {"0": pytest.approx(1000), "1": pytest.approx(500)}
     assert found["imbalance"] == pytest.approx(2)
     assert found["efficiency"]["value"] is None
     assert found["efficiency"]["reason"]
-    assert devices.least_overlap(found) == pytest.approx(0.95)
+    assert windows.least_overlap(found) == pytest.approx(0.95)
 
 
 def test_devices_that_never_worked_together_have_no_rate() -> None:
     apart = document(process("0", 1, [0, 10], 10), process("1", 1, [50, 60], 10))
     assert "latency.items_per_s" not in metrics.summarise(apart)
-    assert devices.least_overlap(devices.assess(Series(apart))) == 0
+    assert windows.least_overlap(windows.assess(Series(apart))) == 0
 
 
 def test_one_device_has_no_window() -> None:
     alone = document(process("0", 1, [0, 10], 10))
-    assert devices.assess(Series(alone)) == {}
+    assert windows.assess(Series(alone)) == {}
     rate = metrics.summarise(alone)["latency.items_per_s"]
     assert rate["estimate"] == pytest.approx(1000)
     assert "window" not in rate["method"]
@@ -112,7 +113,7 @@ def test_one_device_has_no_window() -> None:
 def test_a_round_that_lost_a_device_does_not_count() -> None:
     whole = two()
     whole["processes"].append(process("0", 2, [0, 10], 10))
-    assert [one.index for one in devices.rounds(Series(whole))] == [1]
+    assert [one.index for one in windows.rounds(Series(whole))] == [1]
 
 
 def test_the_gate_opens_when_everybody_is_there() -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import commands, doctor, environment
+from harness import commands
 from harness.errors import ExitStatus, UsageError
+from harness.machine import doctor, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 QUIET: dict[str, Any] = {
     "cpu": {"governor": "performance", "boost": "0", "turbo_off": environment.unknown("no file"),
@@ -26,10 +28,10 @@ QUIET: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def no_steal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "steal", lambda: doctor.Finding("steal", "ok", "0.0 %"))
+    monkeypatch.setattr(doctor, "steal", lambda: doctor.MachineFinding("steal", "ok", "0.0 %"))
 
 
-def states(record: dict[str, Any], folder: Path) -> dict[str, doctor.Finding]:
+def states(record: dict[str, Any], folder: Path) -> dict[str, doctor.MachineFinding]:
     return {one.what: one for one in doctor.look(record, folder)}
 
 
@@ -75,7 +77,7 @@ def test_it_runs_here_and_fails_only_when_asked(
 ) -> None:
     assert commands.run("doctor", []) is ExitStatus.FINE
     assert "governor" in capsys.readouterr().out
-    bad = doctor.Finding("load", "warning", "9", "wait")
+    bad = doctor.MachineFinding("load", "warning", "9", "wait")
     monkeypatch.setattr(doctor, "examine", lambda _: [bad])
     assert commands.run("doctor", []) is ExitStatus.FINE
     assert commands.run("doctor", ["fail_on=warning"]) is ExitStatus.ERROR

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import energy
-from harness.series import Series
+from harness.analysis import energy
+from harness.analysis.series import Series
 
 S = 1_000_000_000
 

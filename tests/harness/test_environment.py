@@ -6,7 +6,7 @@ import copy
 import json
 from typing import TYPE_CHECKING
 
-from harness import environment
+from harness.machine import environment
 
 if TYPE_CHECKING:
     import pytest

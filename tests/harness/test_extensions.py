@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from harness import compose, extensions
+from harness.planning import compose, plugins
 
-DESCRIBED = {one["name"]: one for one in extensions.describe()}
+DESCRIBED = {one["name"]: one for one in plugins.describe()}
 
 
 @pytest.mark.parametrize("name", ["fake", "onnxruntime"])

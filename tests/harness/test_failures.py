@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from harness import folder as folders
-from harness import results
+from harness.records import result_file, sweep_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
 
 FAKE = ["backend=fake", "model=tiny", "il=16", "num_iters=5"]
 SLOW = ["backend.clock=real", "backend.durations=encoder:100000000"]
@@ -45,8 +45,8 @@ def harness(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def trials(cwd: Path) -> list[Any]:
-    (folder,) = folders.sweeps(cwd / "outputs")
-    return list(results.load_sweep(folder).trials)
+    (folder,) = sweep_folder.sweeps(cwd / "outputs")
+    return list(result_file.load_sweep(folder).trials)
 
 
 def test_each_failure_is_one_row_with_its_reason_and_the_others_are_measured(
@@ -56,7 +56,7 @@ def test_each_failure_is_one_row_with_its_reason_and_the_others_are_measured(
     done = harness("-m", *FAKE, f"backend.fail={failures}", cwd=tmp_path)
     assert done.returncode == 6
     assert "Traceback" not in done.stderr + done.stdout
-    (folder,) = folders.sweeps(tmp_path / "outputs")
+    (folder,) = sweep_folder.sweeps(tmp_path / "outputs")
     found = {one["point"]["config"]["backend"]["options"]["fail"]: one for one in trials(tmp_path)}
     assert set(found) == {"", *REASONS}
     with (folder / "summary.csv").open(newline="") as file:
@@ -166,10 +166,10 @@ def test_a_full_disk_is_a_reason_of_the_points_it_hits(small_disk: Path, tmp_pat
     assert "No space left on device" in out
     assert "Traceback" not in err
     (small_disk / "filling").unlink()
-    (folder,) = folders.sweeps(small_disk)
+    (folder,) = sweep_folder.sweeps(small_disk)
     assert not list(folder.glob("points/*/.*.tmp"))
     for path in folder.glob("points/*/*.json"):
-        results.load_trial(path)
+        result_file.load_trial(path)
 
 
 def test_a_folder_that_turned_read_only_is_a_reason_of_its_point_only(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_folder_that_turned_read_only_is_a_reason_of_its_point_only(tmp_path: 
     (ok,) = trials(tmp_path)
     assert ok["point"]["config"]["bs"] == 2
     assert ok["status"]["state"] == "ok"
-    (folder,) = folders.sweeps(tmp_path / "outputs")
+    (folder,) = sweep_folder.sweeps(tmp_path / "outputs")
     with (folder / "summary.csv").open(newline="") as file:
         rows = {(row["bs"], row["status"]) for row in csv.DictReader(file)}
     assert rows == {("1", "failed"), ("2", "ok")}
@@ -207,7 +207,7 @@ def test_a_clock_set_back_does_not_hide_the_newer_trial(tmp_path: Path) -> None:
     old = make_trial([make_process([75 * MS] * 5)], trial_id=ids[0])
     new = make_trial([make_process([80 * MS] * 5)], trial_id=ids[1], supersedes=ids[0])
     write_sweep(tmp_path, [old, new])
-    (kept,) = results.load_sweep(tmp_path).trials
+    (kept,) = result_file.load_sweep(tmp_path).trials
     assert kept["trial_id"] == new["trial_id"]
 
 
@@ -216,10 +216,10 @@ def test_two_sweeps_at_once_do_not_meet(tmp_path: Path) -> None:
     for process in both:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-    found = folders.sweeps(tmp_path / "outputs")
+    found = sweep_folder.sweeps(tmp_path / "outputs")
     assert len(found) == 2
     for folder in found:
-        (trial,) = results.load_sweep(folder).trials
+        (trial,) = result_file.load_sweep(folder).trials
         assert trial["status"]["state"] == "ok"
 
 
@@ -235,7 +235,7 @@ def test_one_signal_saves_what_is_measured_and_leaves_with_130(
     (trial,) = trials(tmp_path)
     assert trial["status"]["state"] == "interrupted"
     assert trial["processes"][0]["columns"]["latency_ns"]
-    (folder,) = folders.sweeps(tmp_path / "outputs")
+    (folder,) = sweep_folder.sweeps(tmp_path / "outputs")
     assert (folder / "report.html").is_file()
     assert (folder / "summary.csv").is_file()
 
@@ -253,8 +253,8 @@ def test_two_signals_stop_at_once_and_leave_nothing_half_written(tmp_path: Path)
     assert time.monotonic() - begun < 25
     assert process.returncode == 130
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    (folder,) = folders.sweeps(tmp_path / "outputs")
-    assert not (folder / folders.LOCK_FILE).exists()
+    (folder,) = sweep_folder.sweeps(tmp_path / "outputs")
+    assert not (folder / sweep_folder.LOCK_FILE).exists()
     assert not [path for path in folder.rglob("*") if path.suffix == ".tmp"]
     assert not list(folder.glob("points/*/*.json"))
 

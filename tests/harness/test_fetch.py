@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.config import Download, Fetch
+from harness.commands.download import PIECE_BYTES, Fetcher
+from harness.config.download import Download, Fetch
 from harness.errors import HarnessError
-from harness.fetch import PIECE_BYTES, Fetcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import exclusive, fleet, results
-from harness import folder as folders
+from harness.measuring import jobs
+from harness.planning import launchers
+from harness.records import result_file, sweep_folder
+from harness.workers import device_lock
 from tests.harness import clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 FAKE = ["backend=fake", "model=tiny", "il=16", "num_iters=5"]
 SIX = ["-m", *FAKE, "quant=force_float16,force_float32", "bs=1,2,4"]
@@ -42,8 +45,8 @@ def harness(
 
 
 def trials(cwd: Path) -> list[Mapping[str, Any]]:
-    (folder,) = folders.sweeps(cwd / "outputs")
-    return list(results.load_sweep(folder).trials)
+    (folder,) = sweep_folder.sweeps(cwd / "outputs")
+    return list(result_file.load_sweep(folder).trials)
 
 
 def spans(found: list[Mapping[str, Any]]) -> list[tuple[datetime, datetime]]:
@@ -62,7 +65,7 @@ def none_meet(found: list[Mapping[str, Any]]) -> bool:
 
 
 def needs(name: str) -> None:
-    if fleet.missing(name):
+    if launchers.missing(name):
         pytest.skip(f"the extra '{name}' is not installed")
 
 
@@ -99,7 +102,7 @@ def test_six_points_on_two_slurm_nodes_never_share_a_device(
     assert set(nodes) == {"n1", "n2"}
     assert all(none_meet(mine) for mine in nodes.values())
     assert "[6/6]" in done.stdout
-    (folder,) = folders.sweeps(tmp_path / "outputs")
+    (folder,) = sweep_folder.sweeps(tmp_path / "outputs")
     assert (folder / "report.html").is_file()
     assert len({row["point_id"] for row in json.loads(
         (folder / "summary.json").read_text())["rows"]}) == 6  # fmt: skip
@@ -126,13 +129,13 @@ def test_a_lost_job_is_a_failed_point_and_the_same_command_finishes_it(
     out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 6, err
     assert "job lost" in out
-    (folder,) = folders.sweeps(tmp_path / "outputs")
+    (folder,) = sweep_folder.sweeps(tmp_path / "outputs")
     by_size = {one["point"]["config"]["bs"]: one for one in trials(tmp_path)}
     assert by_size[1]["status"]["state"] == "ok"
     assert by_size[2]["method"]["stop_reason"] == "lost"
     again = harness(*slow, *SLURM, cwd=tmp_path, environment=slurm)
     assert again.returncode == 0, again.stderr
-    assert folders.sweeps(tmp_path / "outputs") == [folder]
+    assert sweep_folder.sweeps(tmp_path / "outputs") == [folder]
     by_size = {one["point"]["config"]["bs"]: one for one in trials(tmp_path)}
     assert by_size[2]["status"]["state"] == "ok"
     assert by_size[2]["processes"][0]["pid"] == kept
@@ -169,9 +172,9 @@ def test_joblib_runs_points_as_jobs_of_this_machine(tmp_path: Path) -> None:
 def test_a_launcher_that_is_not_installed_names_its_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fleet, "PACKAGES", {"slurm": "no_such_package.launcher"})
-    assert fleet.missing("slurm") == "hydra/launcher=slurm: pip install 'tts-harness[slurm]'"
-    assert fleet.missing("basic") is None
+    monkeypatch.setattr(jobs, "PACKAGES", {"slurm": "no_such_package.launcher"})
+    assert launchers.missing("slurm") == "hydra/launcher=slurm: pip install 'tts-harness[slurm]'"
+    assert launchers.missing("basic") is None
 
 
 def test_slurm_without_accounting_is_refused(tmp_path: Path) -> None:
@@ -194,13 +197,13 @@ def test_slurm_without_accounting_is_refused(tmp_path: Path) -> None:
 def test_a_device_is_held_by_one_at_a_time_and_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.exclusive.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("harness.workers.device_lock.tempfile.gettempdir", lambda: str(tmp_path))
     inside, most = 0, 0
     guard = threading.Lock()
 
     def work() -> None:
         nonlocal inside, most
-        with exclusive.hold(["mlu-0"], lambda _: None, lambda: False):
+        with device_lock.hold(["mlu-0"], lambda _: None, lambda: False):
             with guard:
                 inside += 1
                 most = max(most, inside)
@@ -220,5 +223,5 @@ def test_a_visible_device_is_held_by_the_number_the_machine_knows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLU_VISIBLE_DEVICES", "3,5")
-    assert exclusive.names({"kind": "mlu", "facts": {}}, ["1", "0"]) == ["mlu-3", "mlu-5"]
-    assert exclusive.names({"kind": "fake", "facts": {"virtual_clock": True}}, ["0"]) == []
+    assert device_lock.names({"kind": "mlu", "facts": {}}, ["1", "0"]) == ["mlu-3", "mlu-5"]
+    assert device_lock.names({"kind": "fake", "facts": {"virtual_clock": True}}, ["0"]) == []

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 import reports
-from harness import config
 from harness.commands.described import COMMANDS
 from harness.commands.options import COMMON
+from harness.config import choices
+from harness.config import download as config_download
 from harness.errors import ExitStatus, UsageError
 from harness.models import sizes
 from harness.models.tacotron2 import MAX_FRAMES
-from reports import comparisons, exports, trends
+from reports.exports import comparison, history, points
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.commands.options import Command, Key
+
 
 BY_NAME = {command.name: command for command in COMMANDS}
 EVERY = pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one.name)
@@ -174,15 +176,15 @@ def test_a_path_may_hold_an_equals_sign() -> None:
 
 
 def test_the_descriptions_say_what_the_code_has() -> None:
-    assert set(key("compare", "format").choices) == set(comparisons.FORMATS)
-    assert set(key("history", "format").choices) == set(trends.FORMATS)
+    assert set(key("compare", "format").choices) == set(comparison.FORMATS)
+    assert set(key("history", "format").choices) == set(history.FORMATS)
     assert set(key("report", "format").choices) == {*reports.FILES, "all"}
-    assert set(reports.FILES) == {*exports.FORMATS, "html"}
-    assert key("export", "dropout").choices == tuple(one.value for one in config.Dropout)
+    assert set(reports.FILES) == {*points.FORMATS, "html"}
+    assert key("export", "dropout").choices == tuple(one.value for one in choices.Dropout)
     assert all(sizes.named(one) for one in key("export", "model").choices)
     assert key("export", "max_steps").default == str(MAX_FRAMES)
     own = {one.name for one in BY_NAME["fetch"].keys} - {"models_dir", "file"}
-    fields = config.Fetch.__dataclass_fields__
+    fields = config_download.Fetch.__dataclass_fields__
     assert {name.partition(".")[0] for name in own} == set(fields)
-    download = set(config.Download.__dataclass_fields__)
+    download = set(config_download.Download.__dataclass_fields__)
     assert {name.partition(".")[2] for name in own if "." in name} == download

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import clean, history, results, signature
-from harness import folder as folders
+from harness.commands import clean
 from harness.errors import UsageError
-from reports import trends
+from harness.judging import history
+from harness.machine import signature
+from harness.records import result_file, sweep_folder
+from reports.exports import history as exports_history
 from tests.make_trials import LABEL, MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ def put(outputs: Path, day: int, level_ms: float, *, host: str = "here", **more:
         outputs / f"sweep-{day:02d}", [make_trial(processes, trial_id=trial_id, **more)]
     )
     facts = {
-        "schema": folders.SCHEMA,
+        "schema": sweep_folder.SCHEMA,
         "conditions": {"host": host},
         "provenance": {"git": {"commit": f"{day:040x}"}},
         "weights": LABEL,
     }
-    results.write_sweep(folder, facts)
+    result_file.write_sweep(folder, facts)
     return folder
 
 
@@ -79,7 +81,7 @@ def test_a_step_is_named_with_its_first_occasion_and_hosts_are_told_apart(output
 def test_values_are_those_of_the_result_files(outputs: Path) -> None:
     (trend,) = history.trends([outputs], metric="decoder.cl99")
     for one in trend.occasions:
-        (trial,) = results.load_sweep(outputs / one.sweep).trials
+        (trial,) = result_file.load_sweep(outputs / one.sweep).trials
         assert one.value == trial["summary"]["decoder.cl99"]["estimate"]
         assert one.low is None
 
@@ -182,7 +184,7 @@ def test_clean_keeps_the_newest_within_a_size_and_what_is_in_use(tmp_path: Path)
     assert [one.path for one in items] == places[::-1]
     room = items[0].size_bytes + items[1].size_bytes
     assert [one.path for one in clean.chosen(items, older_s=None, above_bytes=room)] == places[:1]
-    with folders.Lock(places[0]):
+    with sweep_folder.Lock(places[0]):
         assert not clean.chosen(clean.sweeps(outputs), older_s=None, above_bytes=room * 10)
         held = [one for one in clean.sweeps(outputs) if one.in_use]
         assert [one.path for one in held] == places[:1]
@@ -220,17 +222,17 @@ def test_one_machine_under_two_names_is_one_and_two_under_one_name_are_two(tmp_p
     }  # fmt: skip
     assert [one.at for one in trend.occasions if one.change is not None] == ["2026-11-07T08:00:00Z"]
     assert all(one.signed for one in trend.occasions)
-    assert "machine unknown" not in trends.text([trend])
+    assert "machine unknown" not in exports_history.text([trend])
 
 
 def sign(folder: Path, machine: signature.Signature, *, host: str) -> None:
     """Say in a sweep's plan where it was measured."""
-    facts = folders.facts(folder)
+    facts = sweep_folder.facts(folder)
     facts["conditions"] = {"host": host, "machine": machine.record()}
-    results.write_sweep(folder, facts)
+    result_file.write_sweep(folder, facts)
 
 
 def test_a_sweep_that_does_not_say_its_machine_is_told_apart_by_host(outputs: Path) -> None:
     (trend,) = history.trends([outputs], metric="latency.mean")
     assert not any(one.signed for one in trend.occasions)
-    assert "machine unknown in older sweeps" in trends.text([trend])
+    assert "machine unknown in older sweeps" in exports_history.text([trend])

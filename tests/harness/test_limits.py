@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import accuracy, comparison, stopping, units
-from harness import compare as comparing
-from harness.config import Measure
-from harness.series import Series
-from harness.slo import Goal, Step
-from reports import comparisons
+from harness import units
+from harness.analysis import accuracy, verdicts
+from harness.analysis.series import Series
+from harness.config.measure import Measure
+from harness.judging import comparison as comparing
+from harness.measuring import stopping
+from harness.studies.request_rate import Goal, Step
+from reports.exports import comparison as exports_comparison
 from reports.figures import forest
+from reports.text import verdicts as text_verdicts
 from tests.make_trials import MS, make_process, make_trial
 
 NUMBER = re.compile(r"(-?[\d,]+(?:\.\d+)?)%")
@@ -130,8 +133,10 @@ def test_distances_are_told_from_their_limits() -> None:
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.949996, "fail"), (1.050004, "option")])
 def test_the_originals_rule_is_told_from_its_band(ratio: float, verdict: str) -> None:
-    text = comparisons.compat_text(comparing.compat_rows("log", {"0": 1000.0}, {"0": 1000 * ratio}))
-    low, high = comparison.COMPAT_BAND
+    text = exports_comparison.compat_text(
+        comparing.compat_rows("log", {"0": 1000.0}, {"0": 1000 * ratio})
+    )
+    low, high = verdicts.COMPAT_BAND
     assert f"{low} to {high}" in text
     row = text.splitlines()[1].split()
     assert row[3] == verdict
@@ -143,7 +148,7 @@ def test_the_least_difference_is_never_rounded_away(delta: float) -> None:
     base = make_trial([make_process([75 * MS] * 20, index=i) for i in range(1, 11)])
     found = comparing.compare([base], [base], delta=delta)
     (said,) = NUMBER.findall(
-        next(line for line in comparisons.headline(found) if line.startswith("A difference"))
+        next(line for line in text_verdicts.headline(found) if line.startswith("A difference"))
     )[:1]
     assert plain(said) == pytest.approx(100 * delta)
     low, high = re.findall(r"ratios of ([\d.]+) to ([\d.]+)", forest._caption(0, delta))[0]

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import clean, commands, exclusive, ledger, regular, results, resume, verify
-from harness import folder as folders
+from harness import commands, files, regular
+from harness.commands import clean
 from harness.errors import ExitStatus, ResultFileError, UsageError
-from harness.names import file_name, hydra_value, plain, quoted
+from harness.judging import verify
+from harness.plain_text import file_name, hydra_value, plain, quoted
+from harness.planning import resume
+from harness.records import identity, ledger, result_file, sweep_folder
+from harness.workers import device_lock
 from tests.harness.test_cli import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Capture = pytest.CaptureFixture[str]
+
 
 ONCE = [*FAKE, "num_iters=4", "measure.min_processes=1", "measure.max_processes=1"]
 
@@ -54,8 +59,8 @@ def victim(tmp_path: Path) -> Path:
 def unfinished(tmp_path: Path) -> Path:
     """Leave a sweep that asks for nothing but to be continued."""
     assert harness(*ONCE, cwd=tmp_path).returncode == 0
-    (place,) = folders.sweeps(tmp_path / "outputs")
-    results.write_sweep(place, {**folders.facts(place), "ended": None})
+    (place,) = sweep_folder.sweeps(tmp_path / "outputs")
+    result_file.write_sweep(place, {**sweep_folder.facts(place), "ended": None})
     return place
 
 
@@ -65,10 +70,10 @@ def test_a_lock_that_is_no_file_is_refused_and_what_it_leads_to_stays(
 ) -> None:
     place = tmp_path / "sweep"
     place.mkdir()
-    wrong(place / folders.LOCK_FILE)
-    with pytest.raises(folders.LockFileError, match=r"\.lock is a .*; delete it"):
-        folders.Lock(place).__enter__()
-    assert not folders.is_held(place)
+    wrong(place / sweep_folder.LOCK_FILE)
+    with pytest.raises(sweep_folder.LockFileError, match=r"\.lock is a .*; delete it"):
+        sweep_folder.Lock(place).__enter__()
+    assert not sweep_folder.is_held(place)
     assert victim.read_text() == "not ours"
 
 
@@ -82,7 +87,7 @@ def test_a_linked_lock_from_outside(unfinished: Path, tmp_path: Path) -> None:
     again = harness(*ONCE, cwd=tmp_path)  # the same command measures into another folder, and says
     assert again.returncode == 0, again.stderr
     assert "/.lock is a link" in again.stderr
-    assert len(folders.sweeps(tmp_path / "outputs")) == 2
+    assert len(sweep_folder.sweeps(tmp_path / "outputs")) == 2
     assert victim.read_text() == "not ours"
 
 
@@ -90,15 +95,15 @@ def test_a_lock_of_another_user_ends_no_process_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[object] = []
-    monkeypatch.setattr(folders, "_end", ended.append)
+    monkeypatch.setattr(sweep_folder, "_end", ended.append)
     for owner, count in ((os.geteuid() + 1, 0), (os.geteuid(), 1)):
-        with folders.Lock(tmp_path) as lock:
+        with sweep_folder.Lock(tmp_path) as lock:
             text = (tmp_path / ".lock").read_bytes()
             lock.worker(os.getpid())
         (tmp_path / ".lock").write_bytes(text)
         with monkeypatch.context() as patch:
             patch.setattr(os, "geteuid", lambda owner=owner: owner)
-            with folders.Lock(tmp_path):
+            with sweep_folder.Lock(tmp_path):
                 assert len(ended) == count
 
 
@@ -112,9 +117,9 @@ def test_a_folder_with_a_link_inside_is_not_written_into(
     path.parent.mkdir(exist_ok=True)
     shutil.rmtree(path, ignore_errors=True)
     path.symlink_to(outside)
+    facts = sweep_folder.facts(unfinished)
     with pytest.raises(UsageError, match="is a link or no regular file"):
-        resume.named(unfinished, resume.Asked(str(folders.facts(unfinished)["key"]),
-                                              folders.facts(unfinished)["conditions"]))  # fmt: skip
+        resume.named(unfinished, resume.SweepRequest(str(facts["key"]), facts["conditions"]))
     assert not list(outside.iterdir())
 
 
@@ -125,8 +130,8 @@ def test_a_folder_with_a_link_inside_is_not_written_into(
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "shared"
     place.mkdir()
-    monkeypatch.setattr("harness.exclusive.tempfile.gettempdir", lambda: str(place))
-    return place / exclusive.FOLDER
+    monkeypatch.setattr("harness.workers.device_lock.tempfile.gettempdir", lambda: str(place))
+    return place / device_lock.FOLDER
 
 
 @pytest.mark.parametrize("wrong", [link, fifo, folder])
@@ -137,7 +142,7 @@ def test_a_device_lock_that_is_no_file_hangs_nobody(
     wrong(shared / "mlu-0")
     with (
         pytest.raises(UsageError, match=r"mlu-0: no device can be held there .*; delete it"),
-        exclusive.hold(["mlu-0"], pytest.fail, lambda: False),
+        device_lock.hold(["mlu-0"], pytest.fail, lambda: False),
     ):
         pass
     assert victim.read_text() == "not ours"
@@ -147,7 +152,7 @@ def test_a_dangling_device_lock_makes_no_file(shared: Path, tmp_path: Path) -> N
     shared.mkdir()
     (shared / "mlu-0").symlink_to(tmp_path / "made")
     with pytest.raises(UsageError, match="is a link"):
-        exclusive.check(["mlu-0"])
+        device_lock.check(["mlu-0"])
     assert not (tmp_path / "made").exists()
 
 
@@ -155,23 +160,23 @@ def test_a_linked_or_foreign_folder_of_devices_is_refused(shared: Path, tmp_path
     (tmp_path / "elsewhere").mkdir()
     shared.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="is a link, not a folder"):
-        exclusive.check(["mlu-0"])
+        device_lock.check(["mlu-0"])
     assert not list((tmp_path / "elsewhere").iterdir())
     shared.unlink()
-    exclusive.check(["mlu-0"])
+    device_lock.check(["mlu-0"])
     assert shared.stat().st_mode & 0o7777 == 0o1777
     if os.geteuid() == 0:
         os.chown(shared, 12345, -1)
-        exclusive.check(["mlu-0"])  # sticky: its owner cannot be followed anywhere
+        device_lock.check(["mlu-0"])  # sticky: its owner cannot be followed anywhere
         shared.chmod(0o777)
         with pytest.raises(UsageError, match="belongs to user 12345 and is not sticky"):
-            exclusive.check(["mlu-0"])
+            device_lock.check(["mlu-0"])
 
 
 def test_a_fifo_among_devices_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    (tmp_path / exclusive.FOLDER).mkdir()
-    os.mkfifo(tmp_path / exclusive.FOLDER / "fake-0")
+    (tmp_path / device_lock.FOLDER).mkdir()
+    os.mkfifo(tmp_path / device_lock.FOLDER / "fake-0")
     done = harness(*ONCE, "backend.clock=real", cwd=tmp_path)
     assert done.returncode == 2
     assert "fake-0: no device can be held there (is a FIFO)" in done.stderr.splitlines()[-1]
@@ -185,14 +190,14 @@ def test_special_files_hang_no_reader(tmp_path: Path) -> None:
     place = write_sweep(tmp_path / "sweep", [make_trial([make_process([75 * MS] * 20)])])
     (path,) = verify.files(place)
     os.mkfifo(path.parent / "other.json")
-    found = results.load_sweep(place)
+    found = result_file.load_sweep(place)
     assert len(found.trials) == 1
     assert "is a FIFO" in found.problems[0]
     assert "is a FIFO" in verify.problems(path.parent / "other.json")[0]
     (place / "sweep.json").unlink(missing_ok=True)
     os.mkfifo(place / "sweep.json")
-    assert not folders.facts(place)
-    assert len(results.load_sweep(place).trials) == 1
+    assert not sweep_folder.facts(place)
+    assert len(result_file.load_sweep(place).trials) == 1
 
 
 def test_a_linked_result_is_read(tmp_path: Path) -> None:
@@ -201,7 +206,7 @@ def test_a_linked_result_is_read(tmp_path: Path) -> None:
     (path,) = verify.files(place)
     path.rename(tmp_path / "kept.json")
     path.symlink_to(tmp_path / "kept.json")
-    assert len(results.load_sweep(place).trials) == 1
+    assert len(result_file.load_sweep(place).trials) == 1
 
 
 # --- clean -----------------------------------------------------------------------------------
@@ -210,7 +215,7 @@ def test_a_linked_result_is_read(tmp_path: Path) -> None:
 def old(path: Path) -> Path:
     """Make a sweep that was last written long ago."""
     write_sweep(path, [make_trial([make_process([75 * MS] * 20)])])
-    results.write_sweep(path, {"schema": folders.SCHEMA})
+    result_file.write_sweep(path, {"schema": sweep_folder.SCHEMA})
     for one in [*path.rglob("*"), path]:
         os.utime(one, (1e9, 1e9))
     return path
@@ -290,27 +295,27 @@ def test_what_cannot_be_a_files_name_is_refused_in_one_line(name: Any, tmp_path:
     assert str(caught.value).isprintable()
     trial = make_trial([make_process([75 * MS] * 20)])
     trial["trial_id"] = name
-    trial["content_sha256"] = results.content_hash(trial)
+    trial["content_sha256"] = identity.content_hash(trial)
     path = tmp_path / "file.json"
-    path.write_bytes(results.pretty(trial))
+    path.write_bytes(files.pretty(trial))
     with pytest.raises(ResultFileError, match="trial_id"):
-        results.load_trial(path)
+        result_file.load_trial(path)
 
 
 def test_the_names_we_give_pass() -> None:
-    names = ("force_float16_4_128_log_perf", results.new_trial_id(), "fake-bs1-il16+7", "Größe 1")
+    names = ("force_float16_4_128_log_perf", identity.new_trial_id(), "fake-bs1-il16+7", "Größe 1")
     for name in names:
         assert file_name(name, "x") == name
 
 
 @pytest.mark.parametrize("key", ["quant", "bs", "il"])
 def test_a_log_is_not_written_where_a_result_says(key: str) -> None:
-    from harness import compat  # noqa: PLC0415 - only here
+    from harness.judging import compat_log  # noqa: PLC0415 - only here
 
     trial = make_trial([])
     trial["point"]["config"][key] = "../../evil"
     with pytest.raises(UsageError, match="log"):
-        compat.log_name(trial)
+        compat_log.log_name(trial)
 
 
 def test_quoted_text_is_one_line_that_hides_nothing() -> None:

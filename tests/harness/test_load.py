@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import commands, load, results
+from harness import commands
+from harness.analysis import requests
 from harness.errors import ExitStatus, UsageError
+from harness.records import result_file
 from tests.harness.test_cli import harness
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 FAKE = ["backend=fake", "model=tiny", "il=16", "measure.min_processes=2", "measure.max_processes=2"]
 
 
 def test_a_schedule_is_poisson() -> None:
-    due = np.array(load.poisson(50.0, 1, 2000.0, "1234 1")) / 1e9
+    due = np.array(requests.poisson(50.0, 1, 2000.0, "1234 1")) / 1e9
     gaps = np.diff(due, prepend=0.0)
     n = len(due)
     # 100,000 arrivals expected; three standard errors of a Poisson count and of the moments.
@@ -30,53 +33,57 @@ def test_a_schedule_is_poisson() -> None:
 
 
 def test_a_schedule_follows_from_its_seed() -> None:
-    assert load.poisson(5.0, 10, 60.0, "1 1") == load.poisson(5.0, 10, 60.0, "1 1")
-    assert load.poisson(5.0, 10, 60.0, "1 1") != load.poisson(5.0, 10, 60.0, "1 2")
-    assert load.poisson(5.0, 1, 1.0, "golden")[:2] == load.poisson(5.0, 9, 1.0, "golden")[:2]
+    assert requests.poisson(5.0, 10, 60.0, "1 1") == requests.poisson(5.0, 10, 60.0, "1 1")
+    assert requests.poisson(5.0, 10, 60.0, "1 1") != requests.poisson(5.0, 10, 60.0, "1 2")
+    assert (
+        requests.poisson(5.0, 1, 1.0, "golden")[:2] == requests.poisson(5.0, 9, 1.0, "golden")[:2]
+    )
 
 
 def test_a_schedule_is_long_enough_both_ways() -> None:
-    assert load.poisson(1.0, 1, 60.0, "1")[-1] >= 60e9
-    assert len(load.poisson(100.0, 9000, 60.0, "1")) >= 9000
+    assert requests.poisson(1.0, 1, 60.0, "1")[-1] >= 60e9
+    assert len(requests.poisson(100.0, 9000, 60.0, "1")) >= 9000
 
 
 def test_a_stall_is_charged_to_everybody_who_waited() -> None:
     """A 75 ms service with a stall of 3 s once a minute at 75 % load (method, section 10)."""
-    due = np.array(load.poisson(10.0, 1, 36_000.0, "stall2")) / 1e9
+    due = np.array(requests.poisson(10.0, 1, 36_000.0, "stall2")) / 1e9
     service = np.full(len(due), 0.075)
     service[np.random.default_rng(2).random(len(due)) < 1 / 600] += 3.0
-    latency = np.array(load.served_in_order(list(due), list(service)))
+    latency = np.array(requests.served_in_order(list(due), list(service)))
     assert np.quantile(latency, 0.99) == pytest.approx(4.5, rel=0.15)
     assert np.quantile(service, 0.99) == pytest.approx(0.075)
 
 
 def served(rate: float, seconds: float = 120.0, service_s: float = 0.1) -> tuple[Any, Any, Any]:
-    due = np.array(load.poisson(rate, 1, seconds, "served")) / 1e9
+    due = np.array(requests.poisson(rate, 1, seconds, "served")) / 1e9
     service = np.full(len(due), service_s)
-    latency = np.array(load.served_in_order(list(due), list(service)))
+    latency = np.array(requests.served_in_order(list(due), list(service)))
     return due, due + latency - service, service
 
 
 @pytest.mark.parametrize("rate", [1.0, 5.0, 7.0])
 def test_a_server_that_keeps_up_is_not_saturated(rate: float) -> None:
-    assert load.saturated(*served(rate)) is None
+    assert requests.saturated(*served(rate)) is None
 
 
 @pytest.mark.parametrize("rate", [10.5, 15.0, 100.0])
 def test_more_than_it_can_do_is_saturated(rate: float) -> None:
-    assert str(load.saturated(*served(rate))).startswith("saturated")
+    assert str(requests.saturated(*served(rate))).startswith("saturated")
 
 
 def test_the_issue_delay_counts_only_what_nothing_else_explains() -> None:
     scheduled = np.array([0.0, 0.1, 1.0])
     sent = np.array([0.0, 0.5, 1.01])  # the second waited for the first, the third for nobody
     service = np.array([0.5, 0.1, 0.1])
-    assert load.issue_delay(scheduled, sent, service).tolist() == pytest.approx([0.0, 0.0, 0.01])
+    assert requests.issue_delay(scheduled, sent, service).tolist() == pytest.approx(
+        [0.0, 0.0, 0.01]
+    )
 
 
 def trial(cwd: Path) -> dict[str, Any]:
     (path,) = cwd.glob("outputs/*/points/*/*.json*")
-    return results.load_trial(path)
+    return result_file.load_trial(path)
 
 
 def test_the_worker_times_from_when_a_request_was_due(tmp_path: Path) -> None:
@@ -88,12 +95,14 @@ def test_the_worker_times_from_when_a_request_was_due(tmp_path: Path) -> None:
     document = trial(tmp_path)
     for process in document["processes"]:
         seed = process["arrivals"]["seed"]
-        schedule = load.poisson(6.0, process["arrivals"]["count"], 60.0, seed)
+        schedule = requests.poisson(6.0, process["arrivals"]["count"], 60.0, seed)
         columns, skip = process["columns"], process["warmup"]
         scheduled = columns["scheduled_ns"][skip:]
         assert np.diff(scheduled).tolist() == np.diff(schedule).tolist()
         due = [one / 1e9 for one in scheduled]
-        expected = load.served_in_order(due, [one / 1e9 for one in columns["latency_ns"][skip:]])
+        expected = requests.served_in_order(
+            due, [one / 1e9 for one in columns["latency_ns"][skip:]]
+        )
         sent = np.array(columns["start_ns"][skip:]) - np.array(scheduled)
         found = (sent + np.array(columns["latency_ns"][skip:])) / 1e9
         # The generator's own steps between two requests are what is left.
@@ -140,7 +149,7 @@ def test_offline_is_throughput_without_a_latency_percentile(tmp_path: Path) -> N
     ],
 )
 def test_wrong_scenarios_are_one_line(words: list[str], said: str) -> None:
-    from harness import compose  # noqa: PLC0415
+    from harness.planning import compose  # noqa: PLC0415
 
     with pytest.raises(UsageError, match=said):
         compose.points([*FAKE, *words])

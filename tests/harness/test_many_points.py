@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import compose, environment, measure, resume
-from harness.console import Console
-from harness.plan import Planner
-from harness.sweep import Session, Sweep
+from harness.commands.console import Console
+from harness.machine import environment
+from harness.measuring import process
+from harness.measuring.sweep import Session, Sweep
+from harness.planning import compose, resume
+from harness.planning.planner import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.measure import Outcome
+    from harness.measuring.outcome import Outcome
+
 
 POINTS, WARM = 120, 40
 MOST_BYTES = 6_000
@@ -37,7 +40,7 @@ def test_memory_stays_flat_while_points_are_measured(
     (config,) = compose.points([*arguments, *one_process])
     points = Planner(lambda _: None).plan([replace(config, bs=bs) for bs in range(1, POINTS + 1)])
     assert len(points) == POINTS
-    real = measure.run_process
+    real = process.run_process
     outcomes: list[Outcome] = []
 
     def canned(job: Any, **more: Any) -> Outcome:
@@ -48,9 +51,9 @@ def test_memory_stays_flat_while_points_are_measured(
         outcome.record["index"] = more["index"]
         return outcome
 
-    monkeypatch.setattr("harness.sweep.measure.run_process", canned)
+    monkeypatch.setattr("harness.measuring.process.run_process", canned)
     facts = environment.collect()
-    monkeypatch.setattr("harness.environment.collect", lambda: copy.deepcopy(facts))
+    monkeypatch.setattr("harness.machine.environment.collect", lambda: copy.deepcopy(facts))
     seen: list[int] = []
 
     def look(_: Mapping[str, Any]) -> None:

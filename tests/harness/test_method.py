@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from scipy import signal, stats
 
-from harness import comparison, statistics
+from harness.analysis import estimates, verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+
 
 RUNS = 600
 BURN_IN = 50
@@ -53,7 +54,7 @@ def percentile_coverage(shape: str, processes: int, shift: float, correlation: f
     for _ in range(RUNS):
         levels = np.exp(rng.normal(0, shift, (processes, 1)))
         samples = shaped(normal(rng, processes, 100, correlation), shape) * levels
-        found = statistics.percentile(list(samples), 0.9)
+        found = estimates.percentile(list(samples), 0.9)
         if found.displayable and found.ci:
             shown += 1
             hits += found.ci[0] <= truth <= found.ci[1]
@@ -81,7 +82,7 @@ def test_mean_intervals_hold_whatever_the_processes_do(processes: int) -> None:
     rng, hits, runs = np.random.default_rng(processes), 0, 1500
     for _ in range(runs):
         levels = 1 + rng.normal(0, 0.01, (processes, 1))
-        found = statistics.mean(list(levels + rng.normal(0, 0.03, (processes, 60))))
+        found = estimates.mean(list(levels + rng.normal(0, 0.03, (processes, 60))))
         assert found.ci
         hits += found.ci[0] <= 1.0 <= found.ci[1]
     assert hits / runs == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / runs))
@@ -102,13 +103,13 @@ def test_pooling_would_be_wrong_as_often_as_the_method_says() -> None:
     assert pooled_coverage(5) == pytest.approx(0.31, abs=0.08)  # 3 % within, 1 % between
 
 
-def differences(effect: float, *, blocks: int, runs: int, seed: int) -> list[comparison.Difference]:
+def differences(effect: float, *, blocks: int, runs: int, seed: int) -> list[verdicts.Difference]:
     rng = np.random.default_rng(seed)
     sides = rng.normal(0, 0.01 / np.sqrt(2), (runs, 2, blocks))  # SD of a pair's ratio: 1 %
-    return [comparison.paired(np.exp(base), (1 + effect) * np.exp(new)) for base, new in sides]
+    return [verdicts.paired(np.exp(base), (1 + effect) * np.exp(new)) for base, new in sides]
 
 
-def detected(found: list[comparison.Difference]) -> float:
+def detected(found: list[verdicts.Difference]) -> float:
     return sum(abs(one.log_ratio) > one.half_width for one in found) / len(found)
 
 
@@ -131,6 +132,6 @@ def test_a_drift_over_the_sweep_convicts_nobody_who_is_measured_side_by_side() -
         order = np.array([rng.permutation(2) for _ in range(10)])
         values = np.exp(drift + noise).reshape(10, 2)
         sides = np.take_along_axis(values, order, axis=1)
-        found = comparison.paired(list(sides[:, 0]), list(sides[:, 1]))
+        found = verdicts.paired(list(sides[:, 0]), list(sides[:, 1]))
         wrong += abs(found.log_ratio) > found.half_width
     assert wrong / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)

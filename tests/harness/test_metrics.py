@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.metrics import METRICS
+from harness.analysis.metrics import METRICS
 from tests.make_trials import MS, make_process, make_trial
 
 

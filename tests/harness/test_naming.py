@@ -15,14 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import commands, naming, results, summary
-from reports.files import read_sweep
+from harness import commands, naming
+from harness.judging import summary
+from harness.records import identity
+from reports.views.reader import read_sweep
 from tests.harness.test_cli import FAKE, folder_of, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
 
 NASTY: tuple[Any, ...] = (
     "/", "..", "../../etc/passwd", "/a/b", "/a/B", "A", "a", "\u212b", "\u00e5", "x" * 400,
@@ -39,7 +42,7 @@ def any_points(test: Callable[..., None]) -> Callable[..., None]:
 
 def record(config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Return what a result file holds of a point."""
-    return {"id": results.point_id(config), "name": "a point", "config": dict(config), **more}
+    return {"id": identity.point_id(config), "name": "a point", "config": dict(config), **more}
 
 
 def some_points(seed: int) -> list[dict[str, Any]]:
@@ -261,8 +264,8 @@ def test_points_of_one_name_are_told_apart_in_a_comparison_and_matched(
         for sigma in (None, 0.5):
             one = make_trial([make_process([20 * MS] * 20, index=i) for i in (1, 2, 3)])
             config = {**one["point"]["config"], **({"sigma": sigma} if sigma else {})}
-            one["point"] = {**one["point"], "config": config, "id": results.point_id(config)}
-            trials.append({**one, "content_sha256": results.content_hash(one)})
+            one["point"] = {**one["point"], "config": config, "id": identity.point_id(config)}
+            trials.append({**one, "content_sha256": identity.content_hash(one)})
         return str(write_sweep(tmp_path / name, trials))
 
     assert commands.run("compare", [side("base"), side("new")]) == 0

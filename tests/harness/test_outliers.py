@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import outliers
+from harness.analysis import outliers
 from tests.make_trials import MS, make_process, make_trial
 
 

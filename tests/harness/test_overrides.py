@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import compose
 from harness.errors import UsageError
+from harness.planning import compose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
 
 PACKAGE = "# @package _global_\n"
 OWN = {

@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 FAKE = ["backend=fake", "model=tiny", "il=16", "num_iters=3", "measure.min_processes=1",
         "measure.max_processes=1"]  # fmt: skip
 FILES = {

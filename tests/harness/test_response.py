@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import reports
-from harness import commands, metrics, results
+from harness import commands
+from harness.analysis import metrics
+from harness.records import result_file
 from harness.units import seconds
 from reports.figures import percentiles
-from reports.files import read_sweep
-from reports.table import points_table, stage_tables
+from reports.tables.points import points_table
+from reports.tables.stages import stage_tables
+from reports.views.reader import read_sweep
 from tests.harness.test_cli import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     import subprocess
+
 
 STALLS = ["backend.stall_every=60", "backend.stall_ns=1000000000"]
 """A service of 80 ms that stalls now and then, so that requests wait."""
@@ -41,7 +45,7 @@ def served(
 
 def document(folder: Path) -> dict[str, Any]:
     (path,) = folder.glob("points/*/*.json*")
-    return results.load_trial(path)
+    return result_file.load_trial(path)
 
 
 def estimate(folder: Path, key: str) -> float:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from harness import results
 from harness.errors import ResultFileError
-from harness.journal import Journal
+from harness.judging import complete
+from harness.records import identity, result_file
+from harness.records.journal import Journal
 from tests.make_trials import LABEL, MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 SCHEMA = json.loads(resources.files("harness").joinpath("trial.schema.json").read_text("utf-8"))
 
@@ -48,20 +50,20 @@ def test_the_schema_refuses_times_that_are_not_integers(trial: dict[str, Any]) -
 
 
 def test_what_is_written_is_read_back(trial: dict[str, Any], tmp_path: Path) -> None:
-    assert results.load_trial(results.write_trial(tmp_path, trial)) == trial
+    assert result_file.load_trial(result_file.write_trial(tmp_path, trial)) == trial
 
 
 def test_many_iterations_are_compressed(tmp_path: Path) -> None:
-    path = results.write_trial(tmp_path, make_trial([make_process([75 * MS] * 2000)]))
+    path = result_file.write_trial(tmp_path, make_trial([make_process([75 * MS] * 2000)]))
     assert path.name.endswith(".json.gz")
-    assert json.loads(gzip.decompress(path.read_bytes())) == results.load_trial(path)
+    assert json.loads(gzip.decompress(path.read_bytes())) == result_file.load_trial(path)
 
 
 def test_a_file_is_never_overwritten(trial: dict[str, Any], tmp_path: Path) -> None:
-    path = results.write_trial(tmp_path, trial)
+    path = result_file.write_trial(tmp_path, trial)
     before = path.read_bytes()
     with pytest.raises(FileExistsError):
-        results.write_trial(tmp_path, {**trial, "items": {}})
+        result_file.write_trial(tmp_path, {**trial, "items": {}})
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
@@ -74,7 +76,7 @@ def test_a_crash_while_writing_leaves_no_file(
 
     monkeypatch.setattr("harness.files.os.fsync", crash)
     with pytest.raises(OSError, match="No space"):
-        results.write_trial(tmp_path, trial)
+        result_file.write_trial(tmp_path, trial)
     assert not list(tmp_path.iterdir())
 
 
@@ -82,7 +84,7 @@ def test_the_journal_goes_when_the_trial_is_whole(trial: dict[str, Any], tmp_pat
     journal = Journal(tmp_path, trial["trial_id"])
     journal.begin({}, [{"record": trial["processes"][0]}])
     assert [one["record"] for one in journal.entries()] == trial["processes"][:1]
-    results.write_trial(tmp_path, trial)
+    result_file.write_trial(tmp_path, trial)
     assert not list(tmp_path.glob("*.parts"))
 
 
@@ -99,14 +101,14 @@ def test_a_file_that_cannot_be_trusted_is_refused(
 ) -> None:
     (tmp_path / "trial.json").write_text(json.dumps({**trial, **change}))
     with pytest.raises(ResultFileError, match=said):
-        results.load_trial(tmp_path / "trial.json")
+        result_file.load_trial(tmp_path / "trial.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": 3}'])
 def test_garbage_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_bytes(content)
     with pytest.raises(ResultFileError, match=r"^[^\n]+$"):
-        results.load_trial(tmp_path / "trial.json")
+        result_file.load_trial(tmp_path / "trial.json")
 
 
 @pytest.mark.parametrize(
@@ -117,19 +119,19 @@ def test_a_hash_holds_however_the_file_is_spaced(
     text: str, indent: int | None, trial: dict[str, Any], tmp_path: Path
 ) -> None:
     trial["status"]["reason"] = text
-    trial["content_sha256"] = results.content_hash(trial)
+    trial["content_sha256"] = identity.content_hash(trial)
     path = tmp_path / "x.json"
     path.write_text(json.dumps(trial, indent=indent, ensure_ascii=False), "utf-8")
-    assert results.load_trial(path) == trial
+    assert result_file.load_trial(path) == trial
     trial["status"]["reason"] = text + " "
     path.write_text(json.dumps(trial, indent=indent, ensure_ascii=False), "utf-8")
     with pytest.raises(ResultFileError, match="does not match"):
-        results.load_trial(path)
+        result_file.load_trial(path)
 
 
 def test_a_reader_may_keep_a_part_of_each_document(trial: dict[str, Any], tmp_path: Path) -> None:
     write_sweep(tmp_path, [trial])
-    found = results.load_sweep(
+    found = result_file.load_sweep(
         tmp_path, keep=lambda one: {"point": one["point"], "trial_id": one["trial_id"]}
     )
     assert [sorted(one) for one in found.trials] == [["point", "trial_id"]]
@@ -137,12 +139,12 @@ def test_a_reader_may_keep_a_part_of_each_document(trial: dict[str, Any], tmp_pa
 
 def test_an_unknown_field_is_kept(trial: dict[str, Any], tmp_path: Path) -> None:
     richer = {**trial, "weather": "fine"}
-    richer["content_sha256"] = results.content_hash(richer)
-    assert results.load_trial(results.write_trial(tmp_path, richer))["weather"] == "fine"
+    richer["content_sha256"] = identity.content_hash(richer)
+    assert result_file.load_trial(result_file.write_trial(tmp_path, richer))["weather"] == "fine"
 
 
 def test_the_stored_summary_is_what_the_samples_give(trial: dict[str, Any]) -> None:
-    again = results.complete(copy.deepcopy(trial))
+    again = complete.complete(copy.deepcopy(trial))
     assert again == trial
 
 
@@ -150,7 +152,7 @@ def test_no_number_in_a_file_is_infinite_or_nan(tmp_path: Path) -> None:
     golden = {"mel": {"sha256": "0", "finite": False, "min": float("nan"), "max": float("inf")}}
     trial = make_trial([make_process([75 * MS] * 2, golden=golden)])
     assert trial["processes"][0]["golden"]["mel"]["min"] is None
-    results.write_trial(tmp_path, trial)
+    result_file.write_trial(tmp_path, trial)
 
 
 def test_a_sweep_is_read_in_order_with_what_could_not_be(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_a_sweep_is_read_in_order_with_what_could_not_be(tmp_path: Path) -> None
     write_sweep(tmp_path, trials)
     (tmp_path / "points" / "odd").mkdir()
     (tmp_path / "points" / "odd" / "x.json").write_text("{")
-    found = results.load_sweep(tmp_path)
+    found = result_file.load_sweep(tmp_path)
     assert [one["point"]["config"]["bs"] for one in found.trials] == [1, 4]
     assert len(found.problems) == 1
 
@@ -167,7 +169,7 @@ def test_the_latest_trial_of_a_point_counts(tmp_path: Path) -> None:
     first = make_trial([make_process([75 * MS] * 3)])
     second = make_trial([make_process([80 * MS] * 3)], supersedes=first["trial_id"])
     write_sweep(tmp_path, [first, second])
-    (trial,) = results.load_sweep(tmp_path).trials
+    (trial,) = result_file.load_sweep(tmp_path).trials
     assert trial["trial_id"] == second["trial_id"]
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness import folder as folders
-from harness import results, resume, verify
+from harness.judging import verify
+from harness.planning import resume
+from harness.records import result_file, sweep_folder
 
 DRIVER = Path(__file__).with_name("killed.py")
 ROOT = DRIVER.parents[2]
@@ -30,13 +31,13 @@ def harness(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def sweeps(cwd: Path) -> list[Path]:
-    return folders.sweeps(cwd / "outputs")
+    return sweep_folder.sweeps(cwd / "outputs")
 
 
 def measured(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Return of every point the processes of its one valid trial, less what differs by nature."""
     found = {}
-    for trial in results.load_sweep(folder).trials:
+    for trial in result_file.load_sweep(folder).trials:
         assert trial["status"]["state"] == "ok"
         keys = ("index", "block", "order", "columns", "glue", "work", "golden")
         found[trial["point"]["id"]] = [
@@ -84,7 +85,7 @@ def test_a_sweep_killed_at_a_hundred_moments_equals_one_left_alone(
         assert measured(folder) == expected
         left = [path.name for path in folder.rglob("*") if path.suffix in {".tmp", ".parts"}]
         assert not left
-        assert not (folder / folders.LOCK_FILE).exists()
+        assert not (folder / sweep_folder.LOCK_FILE).exists()
         files = list(verify.files(folder))
         assert len(files) == len(expected)  # one trial of each point: no iteration counts twice
         assert not [problem for path in files for problem in verify.problems(path)]
@@ -93,7 +94,7 @@ def test_a_sweep_killed_at_a_hundred_moments_equals_one_left_alone(
         final = {
             (path.parent.name, process["pid"])
             for path in files
-            for process in results.load_trial(path)["processes"]
+            for process in result_file.load_trial(path)["processes"]
         }
         assert {(point, pid) for point, pid in kept} <= final  # nothing whole was lost
 
@@ -104,14 +105,14 @@ def test_the_same_command_continues_after_ctrl_c_and_supersedes(tmp_path: Path) 
     process.communicate(timeout=60)
     assert process.returncode == 130
     (folder,) = sweeps(tmp_path)
-    (first,) = results.load_sweep(folder).trials
+    (first,) = result_file.load_sweep(folder).trials
     assert first["status"]["state"] == "interrupted"
     whole = [one["pid"] for one in first["processes"] if "interrupted" not in one]
     done = harness(*FAKE, *SLOW, "num_iters=30", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "continuing" in done.stderr
     assert sweeps(tmp_path) == [folder]
-    (second,) = results.load_sweep(folder).trials
+    (second,) = result_file.load_sweep(folder).trials
     assert second["supersedes"] == first["trial_id"]
     pids = [one["pid"] for one in second["processes"]]
     assert pids[: len(whole)] == whole
@@ -134,7 +135,7 @@ def killed(tmp_path: Path, *more: str) -> Path:
     kill_when(process, "process 2  building", signal.SIGKILL)
     process.communicate()
     (folder,) = sweeps(tmp_path)
-    assert folders.facts(folder)["ended"] is None
+    assert sweep_folder.facts(folder)["ended"] is None
     assert list(folder.glob("points/*/*.parts"))
     return folder
 
@@ -167,9 +168,9 @@ def test_another_configuration_does_not_continue_and_is_refused_by_name(tmp_path
 
 def test_other_versions_are_told_apart(tmp_path: Path) -> None:
     folder = killed(tmp_path)
-    facts = folders.facts(folder)
+    facts = sweep_folder.facts(folder)
     facts["conditions"]["runtime of fake"] = "fake 0.9"
-    results.write_sweep(folder, facts)
+    result_file.write_sweep(folder, facts)
     refused = harness(f"resume={folder}", cwd=tmp_path)
     assert refused.returncode == 2
     assert "runtime of fake: fake 0.9 -> fake 1" in refused.stderr
@@ -181,7 +182,7 @@ def test_other_versions_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_not_continued(tmp_path: Path) -> None:
     folder = killed(tmp_path)
-    with folders.Lock(folder):
+    with sweep_folder.Lock(folder):
         refused = harness(f"resume={folder}", cwd=tmp_path)
         assert refused.returncode == 2
         assert f"in use by process {os.getpid()}" in refused.stderr
@@ -212,13 +213,13 @@ def test_retry_measures_failed_points_again_and_keeps_their_whole_processes(
     command = [*FAKE, f"backend.python={python}"]
     assert harness(*command, cwd=tmp_path).returncode == 6
     (folder,) = sweeps(tmp_path)
-    (failed,) = results.load_sweep(folder).trials
+    (failed,) = result_file.load_sweep(folder).trials
     assert failed["status"]["reason"] == "the greeting: the worker ended with exit status 7"
     flag.unlink()
     done = harness(*command, "retry=failed", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sweeps(tmp_path) == [folder]
-    (ok,) = results.load_sweep(folder).trials
+    (ok,) = result_file.load_sweep(folder).trials
     assert ok["supersedes"] == failed["trial_id"]
     assert ok["processes"][0]["pid"] == failed["processes"][0]["pid"]
     assert "error" not in ok["processes"][1]
@@ -228,20 +229,22 @@ def test_repeat_measures_the_whole_sweep_into_folders_that_know_each_other(
     tmp_path: Path,
 ) -> None:
     assert harness(*FAKE, "repeat=2", cwd=tmp_path).returncode == 0
-    rounds = [folders.facts(folder)["repeat"] for folder in sweeps(tmp_path)]
+    rounds = [sweep_folder.facts(folder)["repeat"] for folder in sweeps(tmp_path)]
     assert sorted(one["number"] for one in rounds) == [1, 2]
     assert len({one["group"] for one in rounds}) == 1
 
 
 def test_a_repeat_that_was_cut_off_goes_on_with_the_round_that_is_missing(tmp_path: Path) -> None:
     assert harness(*FAKE, "repeat=3", cwd=tmp_path).returncode == 0
-    third = next(one for one in sweeps(tmp_path) if folders.facts(one)["repeat"]["number"] == 3)
-    group = folders.facts(third)["repeat"]["group"]
+    third = next(
+        one for one in sweeps(tmp_path) if sweep_folder.facts(one)["repeat"]["number"] == 3
+    )
+    group = sweep_folder.facts(third)["repeat"]["group"]
     for path in sorted(third.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     third.rmdir()
     assert harness(*FAKE, "repeat=3", cwd=tmp_path).returncode == 0
-    rounds = [folders.facts(folder)["repeat"] for folder in sweeps(tmp_path)]
+    rounds = [sweep_folder.facts(folder)["repeat"] for folder in sweeps(tmp_path)]
     assert sorted(one["number"] for one in rounds) == [1, 2, 3]
     assert {one["group"] for one in rounds} == {group}
 
@@ -252,8 +255,8 @@ def test_a_budget_ends_the_sweep_with_what_was_measured(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 60
     assert done.returncode == 6
     (folder,) = sweeps(tmp_path)
-    trials = results.load_sweep(folder).trials
+    trials = result_file.load_sweep(folder).trials
     assert any(trial["summary"] for trial in trials)
     assert any("budget=4s was used up" in str(one["status"]["reason"]) for one in trials)
-    assert resume.unfinished(folders.facts(folder), retry=False)
+    assert resume.unfinished(sweep_folder.facts(folder), retry=False)
     assert (folder / "report.html").is_file()

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import bounds, commands, environment, extensions, fitness, peaks, roofline
-from harness.console import Console
+from harness import commands
+from harness.commands.console import Console
 from harness.errors import ExitStatus, UsageError
+from harness.judging import roofline as bounds
+from harness.machine import device_limits, environment, host
+from harness.planning import plugins
+from harness.studies import levels, machine_limits
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 MIB = 1 << 20
 CACHES = {"L1 Data": "32K", "L2 Unified": "1024K", "L3 Unified": "32768K"}
@@ -25,7 +30,7 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_level_is_read_by_one_thread_and_by_all() -> None:
-    found = roofline.levels(CACHES, 2)
+    found = levels.levels(CACHES, 2)
     assert [(one.level, one.capacity_bytes, one.size_bytes) for one in found] == [
         ("L2, 1 thread", MIB, MIB // 2),
         ("L3, 1 thread", 32 * MIB, 16 * MIB),
@@ -42,12 +47,12 @@ def test_every_level_is_read_by_one_thread_and_by_all() -> None:
 
 
 def test_a_machine_of_one_core_without_known_caches_still_has_memory() -> None:
-    (memory,) = roofline.levels({}, 1)
+    (memory,) = levels.levels({}, 1)
     assert (memory.level, memory.threads, memory.passes) == ("memory, 1 thread", 1, 1)
 
 
 def test_a_large_last_cache_is_left_behind() -> None:
-    memory = roofline.levels({"L3 Unified": "256M"}, 1)[-1]
+    memory = levels.levels({"L3 Unified": "256M"}, 1)[-1]
     assert memory.size_bytes == 2048 * MIB
 
 
@@ -61,7 +66,7 @@ def passes(*quick: float) -> list[Any]:
 
 def test_a_limit_is_that_of_the_quickest_tenth_of_each_process() -> None:
     seconds = (0.010, 0.011, 0.010, 0.012, 0.010)
-    found = roofline.fastest(passes(*seconds), 2e6)
+    found = machine_limits.fastest(passes(*seconds), 2e6)
     assert found["rates"] == pytest.approx([2e8, 2e6 / 0.011, 2e8, 2e6 / 0.012, 2e8])
     # Section 3.4: total over total, and t with 4 degrees of freedom on the logs.
     assert found["rate"] == pytest.approx(5 * 2e6 / sum(seconds))
@@ -73,24 +78,24 @@ def test_a_limit_is_that_of_the_quickest_tenth_of_each_process() -> None:
 
 
 def test_the_interval_follows_from_the_rates_that_are_kept() -> None:
-    found = roofline.fastest(passes(0.010, 0.013, 0.010, 0.012, 0.019), 2e6)
-    again = roofline.fastest([np.array([2e6 / rate]) for rate in found["rates"]], 2e6)
+    found = machine_limits.fastest(passes(0.010, 0.013, 0.010, 0.012, 0.019), 2e6)
+    again = machine_limits.fastest([np.array([2e6 / rate]) for rate in found["rates"]], 2e6)
     assert again["ci95"] == pytest.approx(found["ci95"])
 
 
 def test_a_disturbed_half_shows_in_the_interval() -> None:
-    low, high = roofline.fastest(passes(0.01, 0.01, 0.01, 0.03, 0.03), 2e6)["ci95"]
+    low, high = machine_limits.fastest(passes(0.01, 0.01, 0.01, 0.03, 0.03), 2e6)["ci95"]
     assert high > 3 * low
 
 
 def test_one_process_has_no_interval_and_says_why() -> None:
-    found = roofline.fastest(passes(0.010), 2e6)
+    found = machine_limits.fastest(passes(0.010), 2e6)
     assert found["rate"] == pytest.approx(2e8)
-    assert (found["ci95"], found["reason"]) == (None, roofline.ONE_PROCESS)
+    assert (found["ci95"], found["reason"]) == (None, machine_limits.ONE_PROCESS)
 
 
-@pytest.mark.parametrize("form", roofline.FORMS.values())
-def test_every_form_has_processes_enough_for_an_interval(form: roofline.Form) -> None:
+@pytest.mark.parametrize("form", machine_limits.FORMS.values())
+def test_every_form_has_processes_enough_for_an_interval(form: machine_limits.LimitsSize) -> None:
     assert form.processes >= 5
 
 
@@ -124,13 +129,13 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         turn = int(folder.name.partition("-")[0])
         return [measured(0.1 * 1.01**turn, points[0], 10)]
 
-    monkeypatch.setattr(roofline, "quietly", quietly)
-    monkeypatch.setattr(roofline, "_probe", lambda _: probe)
+    monkeypatch.setattr(machine_limits, "quietly", quietly)
+    monkeypatch.setattr(machine_limits, "_probe", lambda _: probe)
     backends = [{"name": "reading"}, {"name": "onnxruntime"}]
-    monkeypatch.setattr(extensions, "describe", lambda: backends)
+    monkeypatch.setattr(plugins, "describe", lambda: backends)
     monkeypatch.setattr(environment, "collect", lambda: {"cpu": {"caches": CACHES}})
     console = Console(io.StringIO(), io.StringIO())
-    facts = roofline.run(roofline.FORMS["short"], tmp_path, console, lambda: False)
+    facts = machine_limits.run(machine_limits.FORMS["short"], tmp_path, console, lambda: False)
     assert turns == [f"{turn}-{place:02d}" for turn in range(1, 6) for place in (1, 2)]
     return facts
 
@@ -153,7 +158,7 @@ def test_every_limit_has_an_interval_and_the_rates_it_follows_from(ran: dict[str
         assert low < rate < high
         assert len(one["rates"]) == one["processes"] == 5
         assert one["rates"][0] / one["rates"][-1] == pytest.approx(1.01**4)
-    assert not any("no interval" in line for line in roofline.lines(ran))
+    assert not any("no interval" in line for line in machine_limits.lines(ran))
 
 
 def test_records_from_before_are_shown_and_quoted(ran: dict[str, Any]) -> None:
@@ -161,24 +166,24 @@ def test_records_from_before_are_shown_and_quoted(ran: dict[str, Any]) -> None:
     for one in [*ran["reading"], *ran["products"]]:
         one["ci95"] = None
         del one["rates"], one["reason"]
-    assert "(no interval)" in next(iter(roofline.lines(ran)))
-    limits = peaks.quoted({"kind": "cpu"}, ran)
+    assert "(no interval)" in next(iter(machine_limits.lines(ran)))
+    limits = device_limits.quoted({"kind": "cpu"}, ran)
     assert limits["operations_ci95"] == {"float32": None}
     assert bounds.bandwidth(limits, 1e9) > 0
 
 
 @pytest.mark.slow
 def test_limits_run_through_the_real_pipeline_and_are_kept(capsys: Any) -> None:
-    assert fitness.roofline()["value"] is None
+    assert host.roofline()["value"] is None
     words = ["processes=2", "iterations=2"]
     assert commands.run("roofline", words) is ExitStatus.FINE
     said = capsys.readouterr().out
     for line in ("reads     memory", "products  float32", "magicmind: ", "quickest tenth"):
         assert line in said
     assert "no interval" not in said
-    (facts,) = fitness.stored(fitness.ROOFLINE)
-    assert fitness.stored() == []
-    quoted = fitness.roofline()
+    (facts,) = host.stored(host.ROOFLINE)
+    assert host.stored() == []
+    quoted = host.roofline()
     assert quoted["reading"] == facts["reading"]
     float32 = next(one for one in quoted["products"] if one["quant"] == "force_float32")
     assert float32["verified"]

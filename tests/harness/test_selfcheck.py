@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness import commands, fitness, results, selfcheck
-from harness.environment import kernel
+from harness import commands
 from harness.errors import ExitStatus, UsageError
+from harness.machine import host
+from harness.machine.environment import kernel
+from harness.records import result_file
+from harness.studies import selfcheck
 from tests.harness.test_cli import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 SMALL = ["comparisons=2", "powered=1", "pairs=2", "iterations=2", "noise_s=1"]
 
@@ -42,7 +46,7 @@ def compared(count: int, sd: float, shift: float = 0.0, pairs: int = 5) -> list[
 
 
 def test_equal_sides_pass_and_known_differences_are_found() -> None:
-    facts = selfcheck.assess(compared(400, 0.005), selfcheck.Form(tolerated=32))
+    facts = selfcheck.assess(compared(400, 0.005), selfcheck.CheckSize(tolerated=32))
     # 5 % of 400 intervals miss; 32 is three standard deviations above.
     assert facts["aa"]["passed"]
     two, five = facts["power"]
@@ -74,15 +78,15 @@ def test_the_check_runs_through_the_real_pipeline_and_is_kept(capsys: Any) -> No
     assert "point 3 of 3  selfcheck  comparison 2/2, about" in said.err
     for line in ("clock ", "A/A ", "+2% of work found in", "+5% of work found in", "detectable"):
         assert line in said.out
-    (facts,) = fitness.stored()
+    (facts,) = host.stored()
     assert facts["aa"]["comparisons"] == 2
     assert [one["comparisons"] for one in facts["power"]] == [1, 1]
-    (raw,) = [path for path in fitness.home().iterdir() if path.is_dir()]
-    trials = results.load_sweep(raw / "001").trials
+    (raw,) = [path for path in host.home().iterdir() if path.is_dir()]
+    trials = result_file.load_sweep(raw / "001").trials
     assert {one["point"]["name"] for one in trials} == {
         "calibration", "calibration+2%", "calibration+5%"
     }  # fmt: skip
-    assert len(results.load_sweep(raw / "001" / "baseline").trials) == 1
+    assert len(result_file.load_sweep(raw / "001" / "baseline").trials) == 1
     assert all(one["weights"]["label"].endswith("no weights") for one in trials)
 
 
@@ -106,7 +110,7 @@ def facts_of(started: datetime, **changes: Any) -> dict[str, Any]:
 
 def stored(*facts: dict[str, Any]) -> None:
     for one in facts:
-        fitness.keep(one, fitness.new_folder(), raw=False)
+        host.keep(one, host.new_folder(), raw=False)
 
 
 NOW = datetime.now(UTC)
@@ -132,7 +136,7 @@ def test_a_result_is_graded_by_the_check_of_its_host(
     if facts:
         stored(facts)
     document = make_trial(
-        [make_process([75 * MS] * 50, index=i) for i in range(1, 12)], selfcheck=fitness.quoted()
+        [make_process([75 * MS] * 50, index=i) for i in range(1, 12)], selfcheck=host.quoted()
     )
     reasons = document["grade"]["latency.mean"]["reasons"]
     assert [(one["code"], one["letter"]) for one in reasons] == [(code, letter)]
@@ -142,7 +146,7 @@ def test_a_result_is_graded_by_the_check_of_its_host(
 def test_a_recent_check_that_passed_limits_nothing() -> None:
     stored(facts_of(NOW))
     document = make_trial(
-        [make_process([75 * MS] * 50, index=i) for i in range(1, 12)], selfcheck=fitness.quoted()
+        [make_process([75 * MS] * 50, index=i) for i in range(1, 12)], selfcheck=host.quoted()
     )
     assert document["grade"]["latency.mean"] == {"letter": "A", "reasons": []}
 
@@ -157,6 +161,6 @@ def test_every_result_quotes_the_latest_check(tmp_path: Path) -> None:
 def test_five_occasions_measure_what_one_assumed() -> None:
     levels = [0.0100, 0.0101, 0.0099, 0.0102, 0.0098]
     stored(*(facts_of(NOW, level_s=level) for level in levels[:4]))
-    assert fitness.occasion_sd() is None
+    assert host.occasion_sd() is None
     stored(facts_of(NOW, level_s=levels[4]))
-    assert fitness.occasion_sd() == pytest.approx(np.std(np.log(levels), ddof=1))
+    assert host.occasion_sd() == pytest.approx(np.std(np.log(levels), ddof=1))

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import commands, environment, fitness, resume, signature
+from harness import commands
 from harness.errors import ExitStatus
+from harness.machine import environment, signature
+from harness.machine import host as fitness
+from harness.planning import resume
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 COMMON = (
     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat clflush mmx fxsr sse sse2 "

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from harness import steady
-from harness.steady import Label
+from harness.analysis import steady
+from harness.analysis.steady import Label
 from tests.make_trials import MS, make_process, make_trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
 
 N, RUNS = 200, 100
 RNG = np.random.default_rng(20)

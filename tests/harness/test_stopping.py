@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import statistics, stopping
-from harness.config import Measure, Profile
-from harness.series import Series
+from harness.analysis import estimates
+from harness.analysis.series import Series
+from harness.config.measure import Measure, Profile
+from harness.measuring import stopping
 from tests.harness.test_cli import harness
 from tests.make_trials import MS, make_process
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 STANDARD = {
     "profile": Profile.standard,
@@ -86,7 +88,7 @@ def test_the_plan_balances_processes_against_iterations() -> None:
     pilot = series([0.99, 1.0, 1.01], within=0.05, each=50)
     spent_s = 3 * (9.0 + 50 * 0.1)  # nine seconds before the first iteration
     found = stopping.plan(measure(num_iters=1), pilot, spent_s)
-    mean = statistics.mean(pilot.seconds("latency"))
+    mean = estimates.mean(pilot.seconds("latency"))
     assert mean.within_sd
     assert mean.between_sd
     start_s = 9.0 + 50 * 0.1 - 50 * mean.value

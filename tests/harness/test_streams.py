@@ -14,6 +14,7 @@ from harness.errors import ExitStatus
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 FAKE = "backend=fake model=tiny il=16 num_iters=5"
 NOWHERE = (
     "| head -n 1", ">&-", "> /dev/full", "2>&-", "2>&1 | true", "<&- >&- 2>&-", "> /dev/full 2>&1",

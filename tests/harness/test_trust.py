@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import asked, compose, config, ledger, results
-from harness import folder as folders
-from harness.asked import Allow
+from harness import files
+from harness.config import schema
+from harness.config.choices import Allow
 from harness.errors import UsageError
-from harness.names import quoted
+from harness.plain_text import quoted
+from harness.planning import asked, compose
+from harness.records import identity, ledger, result_file, sweep_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 FAKE = [
     "backend=fake", "model=tiny", "il=16", "num_iters=4", "measure.min_processes=1",
@@ -66,7 +69,7 @@ class User:
         shutil.rmtree(self.home / "state")
 
     def sweep(self) -> Path:
-        (folder,) = folders.sweeps(self.home / "outputs")
+        (folder,) = sweep_folder.sweeps(self.home / "outputs")
         return folder
 
 
@@ -100,8 +103,8 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a result file and make its own hash right again, as anybody can."""
     document = json.loads(path.read_bytes())
     change(document)
-    document["content_sha256"] = results.content_hash(document)
-    path.write_bytes(results.pretty(document))
+    document["content_sha256"] = identity.content_hash(document)
+    path.write_bytes(files.pretty(document))
 
 
 def result(folder: Path) -> Path:
@@ -123,7 +126,7 @@ def test_a_strangers_interpreter_is_refused_and_named(way: str, measured: User) 
         done, measured, f"{way}=", f'"backend.python={measured.python}"', "allow=python",
         "the same backend.python=",
     )  # fmt: skip
-    assert len(folders.sweeps(measured.home / "outputs")) == 1
+    assert len(sweep_folder.sweeps(measured.home / "outputs")) == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -199,12 +202,12 @@ def test_a_sweep_killed_at_any_moment_is_still_ones_own(user: User) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     folder = user.sweep()
-    assert folders.facts(folder)["ended"] is None
+    assert sweep_folder.facts(folder)["ended"] is None
     assert user.ran
     done = user.harness(f"resume={folder}")
     assert done.returncode == 0, done.stderr
     assert user.ran
-    states = folders.facts(folder)["ended"]["states"]
+    states = sweep_folder.facts(folder)["ended"]["states"]
     assert list(states.values()) == ["ok", "ok"]
     # What the second session wrote is known too.
     assert user.harness(*FAKE, *SLOW, f"baseline={folder}", "plan=true").returncode == 0
@@ -220,10 +223,10 @@ def test_a_file_is_noted_before_it_is_there(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results, "write_whole", killed)
+    monkeypatch.setattr(result_file, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
-        results.write_sweep(tmp_path, {"a": 1}, notes.note)
-    digest = ledger.digest(results.pretty({"a": 1}))
+        result_file.write_sweep(tmp_path, {"a": 1}, notes.note)
+    digest = ledger.digest(files.pretty({"a": 1}))
     assert list(ledger.known({digest, "0" * 64})) == [digest]
 
 
@@ -296,8 +299,8 @@ def test_whatever_a_stored_command_runs_or_writes_is_refused(
 
 
 def stranger(folder: Path, arguments: Any) -> None:
-    facts = {"schema": folders.SCHEMA, "arguments": arguments, "key": "x"}
-    (folder / "sweep.json").write_bytes(results.pretty(facts))
+    facts = {"schema": sweep_folder.SCHEMA, "arguments": arguments, "key": "x"}
+    (folder / "sweep.json").write_bytes(files.pretty(facts))
 
 
 def test_what_only_says_what_is_measured_is_taken(tmp_path: Path) -> None:
@@ -374,7 +377,7 @@ def test_a_strangers_words_do_not_become_ones_own(measured: User) -> None:
     evil = {"options": {"name": "fake", "python": str(measured.python)}}
     rewritten(path, lambda document: document["settings"].update(requested=evil))
     assert user.harness(*FAKE, *SLOW).returncode == 0
-    (document,) = results.load_sweep(folder).trials
+    (document,) = result_file.load_sweep(folder).trials
     assert document["supersedes"]
     assert "python" not in document["settings"]["requested"]["options"]
 
@@ -408,8 +411,8 @@ def test_no_reader_of_a_strangers_folder_runs_anything(
 
 def test_every_key_is_thought_about() -> None:
     """A new key is refused from a stranger until it is listed as data."""
-    keys = {one.name for one in dataclasses.fields(config.Config)}
-    assert not keys - asked.DATA_KEYS - asked.PLACE_KEYS - set(config.SESSION_KEYS)
+    keys = {one.name for one in dataclasses.fields(schema.Config)}
+    assert not keys - asked.DATA_KEYS - asked.PLACE_KEYS - set(schema.SESSION_KEYS)
     assert not (asked.DATA_KEYS | asked.PLACE_KEYS) - keys - {"experiment"}
     kinds = [one.kind for one in asked.of_words(["outputs=x", "newkey=1"])]
     assert kinds == [Allow.places, Allow.plugins]

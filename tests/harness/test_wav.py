@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from harness import wav
+from harness.measuring import wav
 from harness.models.pipeline import AudioFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 FORMAT = AudioFormat(22_050, 256)
 

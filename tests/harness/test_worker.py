@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from harness.errors import UsageError, WorkerCrashError, WorkerError, WorkerTimeoutError
-from harness.worker import Worker
+from harness.workers.worker import WorkerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 GREETING = (
     '{"hello": "backends.worker", "protocol": 1, "python": "3.7.0", '
@@ -41,7 +42,7 @@ def gone(pid: int) -> bool:
 
 
 def test_a_worker_greets_answers_and_leaves() -> None:
-    with Worker() as worker:
+    with WorkerProcess() as worker:
         assert worker.greeting["protocol"] == 1
         probe = worker.ask("probe", 30, backend="fake", options={}, device="0")
         assert probe["available"]
@@ -55,17 +56,17 @@ def test_packages_of_the_working_folder_do_not_hide_ours(
     (tmp_path / "backends" / "__init__.py").write_text("raise SystemExit('the wrong one')")
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
-    with Worker() as worker:
+    with WorkerProcess() as worker:
         assert worker.ask("describe", 30)["backends"]
 
 
 def test_a_wrong_option_is_the_users_mistake() -> None:
-    with Worker() as worker, pytest.raises(UsageError, match="nonsense"):
+    with WorkerProcess() as worker, pytest.raises(UsageError, match="nonsense"):
         worker.ask("probe", 30, backend="fake", options={"nonsense": 1}, device="0")
 
 
 def test_an_error_leaves_the_worker_usable() -> None:
-    with Worker() as worker:
+    with WorkerProcess() as worker:
         with pytest.raises(WorkerError) as caught:
             worker.ask("run", 30, inputs={}, count=1, start=0)
         assert caught.value.kind == "protocol"
@@ -74,12 +75,12 @@ def test_an_error_leaves_the_worker_usable() -> None:
 
 def test_an_interpreter_that_is_not_there_is_the_users_mistake() -> None:
     with pytest.raises(UsageError, match="cannot be started"):
-        Worker("/no/such/python")
+        WorkerProcess("/no/such/python")
 
 
 def test_another_protocol_version_is_refused() -> None:
     with pytest.raises(UsageError, match="speaks protocol 99"):
-        Worker(script(f"print({GREETING.replace('1,', '99,', 1)!r}, flush=True)"))
+        WorkerProcess(script(f"print({GREETING.replace('1,', '99,', 1)!r}, flush=True)"))
 
 
 def test_a_hung_worker_is_killed_with_its_children(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_hung_worker_is_killed_with_its_children(tmp_path: Path) -> None:
         f"if child: open({str(pid_file)!r}, 'w').write(str(child))\n"
         "time.sleep(600)"
     )
-    worker = Worker(greeted(hang))
+    worker = WorkerProcess(greeted(hang))
     with pytest.raises(WorkerTimeoutError, match=r"no answer within 0\.5 s"):
         worker.ask("load", 0.5)
     assert gone(worker.pid)
@@ -113,7 +114,7 @@ def test_a_hung_worker_is_killed_with_its_children(tmp_path: Path) -> None:
 def test_a_worker_that_dies_is_named_with_its_last_words(
     body: str, said: str, tmp_path: Path
 ) -> None:
-    worker = Worker(greeted(body), log=tmp_path / "log")
+    worker = WorkerProcess(greeted(body), log=tmp_path / "log")
     with pytest.raises(WorkerCrashError, match=said):
         worker.ask("load", 30)
 
@@ -122,7 +123,7 @@ def test_a_worker_that_dies_is_named_with_its_last_words(
     "line", ["hello from the SDK", "[1, 2]", '{"id": 7, "ok": true, "result": {}}']
 )
 def test_garbage_where_an_answer_is_due_ends_the_worker(line: str) -> None:
-    worker = Worker(greeted(f"print({line!r}, flush=True); time.sleep(60)"))
+    worker = WorkerProcess(greeted(f"print({line!r}, flush=True); time.sleep(60)"))
     with pytest.raises(WorkerError) as caught:
         worker.ask("load", 30)
     assert caught.value.kind == "protocol"
@@ -131,4 +132,4 @@ def test_garbage_where_an_answer_is_due_ends_the_worker(line: str) -> None:
 
 def test_a_greeting_that_is_none_ends_the_worker() -> None:
     with pytest.raises(WorkerError, match="Python 2"):
-        Worker(script("print('Python 2.7', flush=True); time.sleep(60)"))
+        WorkerProcess(script("print('Python 2.7', flush=True); time.sleep(60)"))

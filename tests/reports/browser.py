@@ -12,6 +12,7 @@ from selenium import webdriver
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

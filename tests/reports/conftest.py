@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from selenium import webdriver
 
+
 Once: TypeAlias = Callable[[Callable[[Path], Path]], Path]
 
 

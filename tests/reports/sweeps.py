@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import accuracy, compare, load, results
+from harness.analysis import accuracy, requests
+from harness.judging import comparison, complete
+from harness.records import identity, result_file
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.compare import Comparison
+    from harness.judging.comparison import Comparison
+
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\u202e\x1b[31m"
 
@@ -100,8 +103,8 @@ def hostile(folder: Path) -> Path:
     trial["point"]["name"] = HOSTILE.replace("/", "")
     place = folder / "points" / "hostile"
     place.mkdir(parents=True)
-    trial["content_sha256"] = results.content_hash(trial)
-    results.write_trial(place, trial)
+    trial["content_sha256"] = identity.content_hash(trial)
+    result_file.write_trial(place, trial)
     return folder
 
 
@@ -111,7 +114,7 @@ def compared() -> Comparison:
     base += [make_trial(processes(3, 30, bs), bs=bs) for bs in (16, 32)]
     new = [make_trial(_shifted(8, f, bs), bs=bs) for bs, f in ((1, 1.08), (2, 0.9), (4, 1.001))]
     new.append(make_trial([], bs=16, state="failed", reason=HOSTILE))
-    return compare.compare(base, new)
+    return comparison.compare(base, new)
 
 
 def _shifted(count: int, factor: float, bs: int) -> list[dict[str, Any]]:
@@ -193,7 +196,7 @@ def watched(folder: Path) -> Path:
     trials[0]["roofline"] = shares  # as if the work of its models had been counted
     config = {**trials[1]["point"]["config"], "devices": ["0", "1"]}
     trials[1]["point"] = {
-        "id": results.point_id(config), "name": "onnxruntime-force_float32-bs1-il128-devices0+1",
+        "id": identity.point_id(config), "name": "onnxruntime-force_float32-bs1-il128-devices0+1",
         "config": config,
     }  # fmt: skip
     trials[1]["settings"]["devices"] = {d: {"name": f"card {d}"} for d in "01"}
@@ -202,7 +205,7 @@ def watched(folder: Path) -> Path:
 
 def rehashed(trial: dict[str, Any]) -> dict[str, Any]:
     """Return a document that was changed after it was completed, with its hash."""
-    return {**trial, "content_sha256": results.content_hash(trial)}
+    return {**trial, "content_sha256": identity.content_hash(trial)}
 
 
 def lengths(folder: Path) -> Path:
@@ -212,7 +215,7 @@ def lengths(folder: Path) -> Path:
         trial = make_trial(_of_length(il, place))
         config = {**trial["point"]["config"], "il": il}
         point = {
-            "id": results.point_id(config), "name": f"onnxruntime-il{il}", "config": config
+            "id": identity.point_id(config), "name": f"onnxruntime-il{il}", "config": config
         }  # fmt: skip
         trials.append(rehashed({**trial, "point": point}))
     return write_sweep(folder, trials)
@@ -239,15 +242,15 @@ def served(folder: Path) -> Path:
         scenario = {"kind": "server", "rate": None, "load": LOADS[place]}
         config = {**trial["point"]["config"], "scenario": scenario}
         name = f"onnxruntime-server-load{LOADS[place]:g}"
-        trial["point"] = {"id": results.point_id(config), "name": name, "config": config}
+        trial["point"] = {"id": identity.point_id(config), "name": name, "config": config}
         trial["method"] = {**trial["method"], "scenario": {**scenario, "seconds": 60.0}}
-    return write_sweep(folder, [results.complete(trial) for trial in trials])
+    return write_sweep(folder, [complete.complete(trial) for trial in trials])
 
 
 def _served(share: float, count: int) -> list[dict[str, Any]]:
     found = []
     for index in (1, 2, 3):
-        due = load.poisson(100 * share, count, 0.0, f"{index}")
+        due = requests.poisson(100 * share, count, 0.0, f"{index}")
         service = [10 * MS + 1000 * (n % 7) for n in range(len(due))]
         free, starts = 0, []
         for at, lasts in zip(due, service, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import reports
-from reports import comparisons
+from reports.exports import comparison
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 from tests.reports.browser import needs_browser, show
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from selenium import webdriver
 
     from tests.reports.conftest import Once
+
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -42,7 +43,7 @@ def many(folder: Path) -> Path:
 def compared(folder: Path) -> Path:
     """Render a comparison."""
     folder.mkdir()
-    (folder / "comparison.html").write_text(comparisons.to_html(sweeps.compared()), "utf-8")
+    (folder / "comparison.html").write_text(comparison.to_html(sweeps.compared()), "utf-8")
     return folder / "comparison.html"
 
 

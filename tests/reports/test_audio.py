@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import reports
-from reports import audio
+from reports.pages import recordings
 from tests.reports import sweeps
 from tests.reports.browser import complaints, needs_browser, show
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from selenium import webdriver
+
 
 RATE = 22_050
 
@@ -38,8 +39,8 @@ def tone(hertz: float, seconds: float = 0.5, *, width: int = 2, channels: int = 
 
 
 def test_samples_are_read_whatever_the_number_of_channels() -> None:
-    mono, rate = audio.read(tone(440))
-    stereo, _ = audio.read(tone(440, channels=2))
+    mono, rate = recordings.read(tone(440))
+    stereo, _ = recordings.read(tone(440, channels=2))
     assert rate == RATE
     assert np.array_equal(mono, stereo)
     assert abs(mono).max() == pytest.approx(0.5, rel=1e-3)
@@ -47,22 +48,24 @@ def test_samples_are_read_whatever_the_number_of_channels() -> None:
 
 @pytest.mark.parametrize("hertz", [300.0, 1000.0, 5000.0])
 def test_a_tone_is_brightest_in_the_band_around_it(hertz: float) -> None:
-    bands = audio.mel_db(audio.read(tone(hertz))[0], RATE)
+    bands = recordings.mel_db(recordings.read(tone(hertz))[0], RATE)
     loudest = int(bands.mean(axis=1).argmax())
     top = 2595 * np.log10(1 + 8000 / 700)
-    centre = 700 * (10 ** (top * (loudest + 1) / (audio.BANDS + 1) / 2595) - 1)
+    centre = 700 * (10 ** (top * (loudest + 1) / (recordings.BANDS + 1) / 2595) - 1)
     assert centre == pytest.approx(hertz, rel=0.06)
-    assert bands.shape[0] == audio.BANDS
-    assert bands.min() >= -audio.FLOOR_DB
+    assert bands.shape[0] == recordings.BANDS
+    assert bands.min() >= -recordings.FLOOR_DB
     assert bands.max() == 0
 
 
 def test_silence_is_dark_and_no_error() -> None:
-    assert (audio.mel_db(np.zeros(RATE), RATE) == -audio.FLOOR_DB).all()
+    assert (recordings.mel_db(np.zeros(RATE), RATE) == -recordings.FLOOR_DB).all()
 
 
 def test_low_bands_are_below_in_the_picture() -> None:
-    image = Image.open(io.BytesIO(audio.png(audio.mel_db(audio.read(tone(200))[0], RATE))))
+    image = Image.open(
+        io.BytesIO(recordings.png(recordings.mel_db(recordings.read(tone(200))[0], RATE)))
+    )
     grey = np.asarray(image.convert("L"), dtype=float)
     assert grey[-10:].mean() > grey[:10].mean() + 50
 
@@ -85,7 +88,7 @@ def test_what_cannot_be_embedded_is_named_with_the_reason(tmp_path: Path) -> Non
     (point / "a.wav").write_bytes(b"RIFF")
     (point / "b.wav").write_bytes(tone(440, width=1))
     (point / "c.wav").write_bytes(tone(440, 0))
-    (point / "d.wav").write_bytes(tone(440, audio.MOST_EMBEDDED_BYTES / RATE))
+    (point / "d.wav").write_bytes(tone(440, recordings.MOST_EMBEDDED_BYTES / RATE))
     page = reports.render(folder).read_text("utf-8")
     assert "<audio" not in page
     for text in ("cannot be read", "8-bit samples", "no sample", "holds no more sound"):

@@ -11,7 +11,7 @@ import pytest
 
 import reports
 from harness import commands
-from reports.beside import NONE
+from reports.views.beside import NONE
 from tests.harness.test_baselines import QUICK, SLOWER
 from tests.harness.test_cli import folder_of, harness
 from tests.reports import sweeps

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 import reports
-from reports import comparisons
+from reports.exports import comparison
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 from tests.reports.browser import complaints, needs_browser, pdf, show
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from selenium import webdriver
 
     from tests.reports.conftest import Once
+
 
 pytestmark = needs_browser
 
@@ -167,7 +168,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 def comparison_page(folder: Path) -> Path:
     """Write the page of a comparison."""
     page = made(folder) / "comparison.html"
-    page.write_text(comparisons.to_html(sweeps.compared()), "utf-8")
+    page.write_text(comparison.to_html(sweeps.compared()), "utf-8")
     return page
 
 

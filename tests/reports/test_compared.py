@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 import html5lib
 import pytest
 
-from harness import commands, compare
+from harness import commands
 from harness.errors import ExitStatus, UsageError
-from reports import comparisons, published
-from reports.trials import PointView, SweepView
+from harness.judging import comparison as judging_comparison
+from reports.exports import comparison as exports_comparison
+from reports.tables import published
+from reports.views.points import PointView, SweepView
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.compare import Comparison
+    from harness.judging.comparison import Comparison
+
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 
@@ -31,7 +34,7 @@ def found() -> Comparison:
 
 @pytest.fixture(scope="module")
 def page(found: Comparison) -> str:
-    return comparisons.to_html(found)
+    return exports_comparison.to_html(found)
 
 
 def table(page: str) -> list[dict[str, Any]]:
@@ -49,7 +52,9 @@ def table(page: str) -> list[dict[str, Any]]:
 
 
 def test_the_page_holds_the_figures_of_the_other_formats(found: Comparison, page: str) -> None:
-    exact = {(r["point"], r["metric"]): r for r in json.loads(comparisons.to_json(found))["rows"]}
+    exact = {
+        (r["point"], r["metric"]): r for r in json.loads(exports_comparison.to_json(found))["rows"]
+    }
     rows = table(page)
     assert len(rows) == len(exact)
     for row in rows:
@@ -82,11 +87,11 @@ def test_hostile_text_stays_text(page: str) -> None:
 
 
 def test_the_same_comparison_gives_the_same_bytes(found: Comparison, page: str) -> None:
-    assert comparisons.to_html(found) == page
+    assert exports_comparison.to_html(found) == page
 
 
 def test_nothing_compared_is_a_page(found: Comparison) -> None:
-    empty = comparisons.to_html(replace(found, rows=(), pairs=()))
+    empty = exports_comparison.to_html(replace(found, rows=(), pairs=()))
     assert "Nothing was compared" in empty
     assert "no figure of both sides" in empty
 
@@ -95,7 +100,7 @@ def test_what_differs_in_the_environment_is_named() -> None:
     base, new = (make_trial(sweeps.processes(3, 30)) for _ in range(2))
     before = {"cpu": {"governor": "powersave"}, "state": {"cpu_seconds": 3.0}}
     new = {**new, "environment": {**new["environment"], "before": before}}
-    page = comparisons.to_html(compare.compare([base], [new]))
+    page = exports_comparison.to_html(judging_comparison.compare([base], [new]))
     assert "cpu.governor" in page
     assert "powersave" in page
     assert "state.cpu_seconds" not in page

@@ -9,13 +9,14 @@ import html5lib
 import pytest
 
 import reports
-from harness import results
-from reports import copied
+from harness.records import identity
+from reports.text import copied
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 
@@ -40,7 +41,7 @@ def stranger(folder: Path, command: str, **config: Any) -> Path:
         sweeps.processes(2, 10), provenance={"command": command, "harness_version": "0", "git": {}}
     )
     trial["point"]["config"].update(config)
-    trial["content_sha256"] = results.content_hash(trial)
+    trial["content_sha256"] = identity.content_hash(trial)
     return write_sweep(folder, [trial])
 
 
@@ -101,7 +102,7 @@ def test_another_program_is_shown_and_not_offered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("study", copied.STUDIES)
 def test_our_own_studies_are_offered(study: str) -> None:
-    assert copied.of_text(f"python -m harness {study}") == copied.Command(
+    assert copied.of_text(f"python -m harness {study}") == copied.CopiedCommand(
         f"python -m harness {study}"
     )
     assert copied.of_text("python -m harness fetch tacotron2.url=http://evil").apart

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 import reports
-from reports import devices, energy, facts, findings, roofline
 from reports.figures import loading, pareto, scaling
-from reports.files import read_sweep
+from reports.tables import devices, energy, facts, findings, roofline
+from reports.views.reader import read_sweep
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reports.table import Table
-    from reports.trials import SweepView
+    from reports.tables.cells import Table
+    from reports.views.points import SweepView
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import reports
-from harness import results
 from harness.errors import UsageError
+from harness.records import result_file
 from tests.make_trials import LABEL
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 FORMATS = ("csv", "json", "latex", "markdown")
 
@@ -32,7 +33,7 @@ def test_every_format_says_synthetic(name: str, folder: Path) -> None:
 
 
 def test_csv_and_json_hold_the_summarys_own_values(folder: Path) -> None:
-    trials = {t["point"]["id"]: t for t in results.load_sweep(folder).trials}
+    trials = {t["point"]["id"]: t for t in result_file.load_sweep(folder).trials}
     table = list(csv.DictReader(io.StringIO(reports.export(folder, "csv"))))
     rows = json.loads(reports.export(folder, "json"))["rows"]
     assert len(table) == len(rows) == 6

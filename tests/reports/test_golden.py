@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 import reports
-from reports import comparisons
+from reports.exports import comparison
 from tests.reports import sweeps
 from tests.reports.browser import needs_browser, picture, show
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from selenium import webdriver
+
 
 GOLDEN = Path(__file__).parent / "golden"
 SCALE = 0.5
@@ -54,7 +55,7 @@ def test_exports_are_as_last_looked_at(name: str, folder: Path, rewrite_golden: 
 @pytest.mark.parametrize("name", ["latex", "markdown"])
 def test_comparisons_are_as_last_looked_at(name: str, rewrite_golden: bool) -> None:
     path = GOLDEN / f"comparison.{name}"
-    text = comparisons.FORMATS[name](sweeps.compared())
+    text = comparison.FORMATS[name](sweeps.compared())
     if rewrite_golden:
         path.write_text(text, "utf-8")
     assert text == path.read_text("utf-8")
@@ -110,7 +111,7 @@ def written(page: str, folder: Path) -> Path:
     if made.exists():
         return made
     if page == "comparison":
-        made.write_text(comparisons.to_html(sweeps.compared()), "utf-8")
+        made.write_text(comparison.to_html(sweeps.compared()), "utf-8")
         return made
     sweep = folder if page == "sweep" else getattr(sweeps, page)(folder / page)
     return reports.render(sweep, out=made)

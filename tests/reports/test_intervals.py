@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import reports
-from harness import compare, history, results
-from reports import comparisons, trends
-from reports.files import read_sweep
+from harness.judging import comparison as judging_comparison
+from harness.judging import history
+from harness.records import result_file
+from reports.exports import comparison as exports_comparison
+from reports.exports import history as exports_history
+from reports.views.reader import read_sweep
 from tests.harness.test_history import put
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 from tests.reports import sweeps
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.reports.conftest import Once
+
 
 HALF_WIDTH = re.compile(r"±|\+-|\+/-|\\pm|&plusmn;|&#177;")
 BELOW_ZERO = re.compile(r"\(-\d|[–(\[]\s*-\d")
@@ -58,8 +62,8 @@ def surfaces(folder: Path) -> dict[str, str]:
 
 def compared(base: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
     """Return a comparison in all its formats; the page without style and script."""
-    found = compare.compare([base], [new])
-    texts = {name: form(found) for name, form in comparisons.FORMATS.items()}
+    found = judging_comparison.compare([base], [new])
+    texts = {name: form(found) for name, form in exports_comparison.FORMATS.items()}
     return {**texts, "html": read(texts["html"])}
 
 
@@ -89,7 +93,7 @@ def test_no_surface_shows_a_half_width_or_less_than_no_time(
 
 def test_both_ends_of_an_interval_that_is_not_symmetric_are_on_every_surface(once: Once) -> None:
     folder = once(sweeps.wide)
-    (document, _) = results.load_sweep(folder).trials
+    (document, _) = result_file.load_sweep(folder).trials
     rate = document["summary"]["latency.items_per_s"]
     low, high = rate["ci95"]
     assert high - rate["estimate"] > 3 * (rate["estimate"] - low)
@@ -118,7 +122,7 @@ def test_a_mean_that_reaches_below_zero_is_cut_on_surfaces_and_kept_in_the_file(
     folder = once(sweeps.wide)
     for point in read_sweep(folder).points:
         record = point.record("latency", "mean")
-        stored = results.load_sweep(folder).trials
+        stored = result_file.load_sweep(folder).trials
         assert record is not None
         assert record.low == 0.0
         assert min(one["summary"]["latency.mean"]["ci95"][0] for one in stored) < 0
@@ -161,17 +165,17 @@ def test_a_history_shows_both_ends_and_draws_any_interval(tmp_path: Path) -> Non
     )
     folder = write_sweep(tmp_path / "outputs" / "sweep-03", [wild])
     facts = json.loads((tmp_path / "outputs" / "sweep-01" / "sweep.json").read_text())
-    results.write_sweep(folder, facts)
+    result_file.write_sweep(folder, facts)
     # A summary as it was written before intervals ended at zero.
     table = (folder / "summary.csv").read_text().replace(",0.0,", ",-0.9,")
     (folder / "summary.csv").write_text(table)
     for metric in ("latency.mean", "latency.items_per_s"):
         found = history.trends([tmp_path / "outputs"], metric=metric)
-        text = trends.text(found)
+        text = exports_history.text(found)
         assert not HALF_WIDTH.search(text)
         assert "-0." not in text
         assert re.search(r"[\d.]+ \w* ?to [\d.]+", text)
-        target = trends.plot(found, tmp_path / f"{metric}.svg")
+        target = exports_history.plot(found, tmp_path / f"{metric}.svg")
         assert target.stat().st_size > 1000
     lows = [one.low for trend in history.trends([tmp_path / "outputs"], metric="latency.mean")
             for one in trend.occasions]  # fmt: skip

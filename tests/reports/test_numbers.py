@@ -14,8 +14,9 @@ import html5lib
 import pytest
 
 import reports
-from harness import metrics, results
-from reports import comparisons
+from harness.analysis import metrics
+from harness.records import result_file
+from reports.exports import comparison
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.reports.conftest import Once
+
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.fixed]
@@ -48,7 +50,7 @@ def exported(folder: Path) -> list[dict[str, Any]]:
 def test_every_figure_is_what_the_samples_give_again(folder: Path) -> None:
     again = {
         trial["point"]["id"]: metrics.summarise(trial)
-        for trial in results.load_sweep(folder).trials
+        for trial in result_file.load_sweep(folder).trials
     }
     checked = 0
     for row in exported(folder):
@@ -140,7 +142,7 @@ def test_latex_compiles(maker: Callable[[Path], Path], tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_tex
 def test_latex_of_a_comparison_compiles(tmp_path: Path) -> None:
-    compile_table(comparisons.to_latex(sweeps.compared()), tmp_path)
+    compile_table(comparison.to_latex(sweeps.compared()), tmp_path)
 
 
 def compile_table(table: str, tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import reports
-from harness import accuracy
-from reports import findings, outcomes
+from harness.analysis import accuracy
 from reports.figures import pareto
-from reports.files import read_sweep
+from reports.tables import accuracy as tables_accuracy
+from reports.tables import findings
+from reports.views.reader import read_sweep
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reports.trials import SweepView
+    from reports.views.points import SweepView
+
 
 LIMITS = {"frames": 4.0, "steps": 4.0, "mel_db": 1.0, "audio_db": 3.0}
 
@@ -54,7 +56,7 @@ def test_the_outcome_in_words(
     tmp_path: Path, records: list[dict[str, Any] | None], words: str
 ) -> None:
     sweep = made(tmp_path, *records)
-    assert outcomes.outcome(sweep) == words
+    assert tables_accuracy.outcome(sweep) == words
     assert words in findings.headline(sweep)
 
 
@@ -88,6 +90,6 @@ def test_the_fastest_point_is_not_the_best_when_its_outputs_are_wrong(tmp_path: 
 
 
 def test_distances_nobody_has_are_no_column(tmp_path: Path) -> None:
-    table = outcomes.accuracy_table(made(tmp_path, PASSED, FAILED).points)
+    table = tables_accuracy.accuracy_table(made(tmp_path, PASSED, FAILED).points)
     assert [column.key for column in table.columns] == ["accuracy", "frames", "steps", "mel_db"]
     assert [row.cells[0].text for row in table.rows] == ["passed", "failed"]

@@ -12,7 +12,7 @@ import html5lib
 import pytest
 
 import reports
-from harness import results
+from harness.records import result_file
 from tests.make_trials import make_trial, write_sweep
 from tests.reports import sweeps
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.reports.conftest import Once
+
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 COUNTED, ORIGINAL = 60, 90
@@ -37,7 +38,7 @@ def page(folder: Path) -> str:
 
 
 def test_the_two_counts_are_not_alike(folder: Path) -> None:
-    summary = results.load_sweep(folder).trials[-1]["summary"]
+    summary = result_file.load_sweep(folder).trials[-1]["summary"]
     assert summary["latency.mean"]["n"] == summary["latency.p50"]["n"] == COUNTED
     assert summary["latency.cl99"]["n"] == ORIGINAL
 

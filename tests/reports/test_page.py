@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 import reports
-from harness import results
 from harness.errors import UsageError
-from reports import facts
+from harness.records import identity, result_file
+from reports.tables import facts
 from tests.make_trials import LABEL, MS, make_trial, write_sweep
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reports.trials import PointView
+    from reports.views.points import PointView
     from tests.reports.conftest import Once
+
 
 MAKERS = [sweeps.seed_table, sweeps.mixed, sweeps.hostile]
 
@@ -103,12 +104,11 @@ def test_every_state_and_reason_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_planned_point_without_a_result_is_shown_as_that(tmp_path: Path) -> None:
-    from harness import results  # noqa: PLC0415 - only here
 
     folder = sweeps.mixed(tmp_path / "sweep")
     other = make_trial([], bs=32, state="skipped", reason="x")["point"]
     facts = {"points": [{**other, "folder": "x", "skip": None}], "command": "python -m harness"}
-    results.write_sweep(folder, facts)
+    result_file.write_sweep(folder, facts)
     assert "not measured" in rendered(folder)
 
 
@@ -151,8 +151,8 @@ def again(trial: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the same measurement as if of another seed."""
     config = {**trial["point"]["config"], "seed": seed}
     name = f"{trial['point']['name']}-seed{seed}"
-    point = {"id": results.point_id(config), "name": name, "config": config}
-    return sweeps.rehashed({**trial, "point": point, "trial_id": results.new_trial_id()})
+    point = {"id": identity.point_id(config), "name": name, "config": config}
+    return sweeps.rehashed({**trial, "point": point, "trial_id": identity.new_trial_id()})
 
 
 def scheduled(kind: str) -> dict[str, Any]:

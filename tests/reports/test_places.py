@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from reports.figures import loading, percentiles
 from reports.figures.canvas import _VARIABLES, style
-from reports.figures.looks import point_looks
-from reports.files import read_sweep
-from reports.trials import PointView, SweepView
+from reports.figures.styles import point_looks
+from reports.views.points import PointView, SweepView
+from reports.views.reader import read_sweep
 from tests.make_trials import MS, make_process, make_trial
 from tests.reports import sweeps
 
 if TYPE_CHECKING:
     from reports.figures.canvas import Drawing
     from tests.reports.conftest import Once
+
 
 LEGEND_Y = 20.0
 """Where the legend of a figure ends, from the top."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.torch_reference.tacotron2 import Tacotron2
     from tests.torch_reference.waveglow import WaveGlow
 
+
 STEP_INPUTS = (*State._fields, "memory", "processed_memory", "mask")
 CARRIED = tuple(f"out_{name}" for name in State._fields[1:])
 STEP_OUTPUTS = ("decoder_output", "gate_prediction", *CARRIED)

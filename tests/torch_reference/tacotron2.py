@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from harness.models.sizes import Sizes
 
+
 STOP = 0.5
 
 

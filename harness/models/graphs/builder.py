@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from onnx import GraphProto, ModelProto
 
+
 OPSET = 11
 """What the exporter's decoder and WaveGlow use, and the least that has the Loop we need."""
 IR_VERSION = 6

@@ -6,27 +6,28 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from harness.models.graphs import tacotron2, waveglow
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from harness.models.graphs.builder import GraphBuilder
+    from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask
+    from harness.models.sizes import Sizes
+    from harness.models.weights import Weights
+
+
 WEIGHTS_KEY = "harness.weights"
 LABEL_KEY = "harness.label"
 """Metadata of every file: the kind of its weights, and what each surface says of them."""
 STEP_LIMIT_KEY = "harness.step_limit"
 """Metadata of a decoder that stops at its gate: the most steps it makes."""
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from harness.models.graphs.builder import GraphBuilder
-    from harness.models.graphs.tacotron2 import DecodeLength, Dropout
-    from harness.models.sizes import Sizes
-    from harness.models.weights import Weights
-
 Writers: TypeAlias = "Mapping[str, Callable[[], GraphBuilder]]"
 """From a file's name to what makes its graph, so that one graph is in memory at a time."""
 
 
 def tacotron2_files(
-    weights: Weights, sizes: Sizes, length: DecodeLength, dropout: Dropout
+    weights: Weights, sizes: Sizes, length: DecodeLength, dropout: DropoutMask
 ) -> Writers:
     """Return the four files of Tacotron 2."""
     return {

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from harness.models.graphs.builder import GraphBuilder
     from harness.models.weights import Array, Weights
 
+
 NORM_EPSILON = 1e-5
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.models.sizes import Sizes
     from harness.models.weights import Weights
 
+
 BATCH = "batch_size"
 TEXT = "seq_len"
 GATE_THRESHOLD = 0.5
@@ -34,7 +35,7 @@ ATTENTION = "decoder.attention_layer."
 KEEP = "prenet_keep"
 
 
-class Dropout(StrEnum):
+class DropoutMask(StrEnum):
     """Where the two dropout masks of the prenet come from; dropout is on at inference."""
 
     SHARED = "shared"
@@ -102,12 +103,14 @@ def encoder(weights: Weights, sizes: Sizes) -> GraphBuilder:
     return b
 
 
-def decoder_iter(weights: Weights, sizes: Sizes, dropout: Dropout = Dropout.SHARED) -> GraphBuilder:
+def decoder_iter(
+    weights: Weights, sizes: Sizes, dropout: DropoutMask = DropoutMask.SHARED
+) -> GraphBuilder:
     """Return the graph of one decoder step."""
     b = GraphBuilder("decoder_iter")
     keep = _masks(b, sizes, dropout)
     _inputs(b, sizes, suffix="")
-    if dropout is Dropout.INPUT:
+    if dropout is DropoutMask.INPUT:
         given = b.input(KEEP, "float32", (2, "rows", sizes.prenet))
         keep = [b.op("Gather", given, b.scalar(i, np.int64), axis=0) for i in range(2)]
     _step(b, weights, sizes, keep)
@@ -116,12 +119,12 @@ def decoder_iter(weights: Weights, sizes: Sizes, dropout: Dropout = Dropout.SHAR
 
 
 def decoder(
-    weights: Weights, sizes: Sizes, length: DecodeLength, dropout: Dropout = Dropout.SHARED
+    weights: Weights, sizes: Sizes, length: DecodeLength, dropout: DropoutMask = DropoutMask.SHARED
 ) -> GraphBuilder:
     """Return the graph of the whole decoding loop."""
     b = GraphBuilder("decoder")
     _inputs(b, sizes, suffix="_0")
-    if dropout is Dropout.INPUT:
+    if dropout is DropoutMask.INPUT:
         b.input(KEEP, "float32", ("steps", 2, "rows", sizes.prenet))
     body = _body(weights, sizes, dropout)
     column = b.op("Concat", _size_of(b, "memory", 0), b.ints(1), axis=0)
@@ -229,11 +232,11 @@ def _draw_rows(b: GraphBuilder, sizes: Sizes) -> list[str]:
     return [_kept(b, draw) for draw in draws]
 
 
-def _masks(b: GraphBuilder, sizes: Sizes, dropout: Dropout) -> list[str]:
+def _masks(b: GraphBuilder, sizes: Sizes, dropout: DropoutMask) -> list[str]:
     """Return the masks a graph draws by itself; none where they are an input."""
-    if dropout is Dropout.INPUT:
+    if dropout is DropoutMask.INPUT:
         return []
-    return _draw(b, sizes) if dropout is Dropout.SHARED else _draw_rows(b, sizes)
+    return _draw(b, sizes) if dropout is DropoutMask.SHARED else _draw_rows(b, sizes)
 
 
 def _kept(b: GraphBuilder, draw: str) -> str:
@@ -319,7 +322,7 @@ def _step(b: GraphBuilder, weights: Weights, sizes: Sizes, keep: list[str]) -> N
     affine(b, weights, f"{STEP}gate_layer", x, out="gate_prediction")
 
 
-def _body(weights: Weights, sizes: Sizes, dropout: Dropout) -> GraphBuilder:
+def _body(weights: Weights, sizes: Sizes, dropout: DropoutMask) -> GraphBuilder:
     """Return the Loop body: one step, and who is still speaking.
 
     Weights stand inside the body; memory, processed_memory and mask are read from outside.
@@ -332,7 +335,7 @@ def _body(weights: Weights, sizes: Sizes, dropout: Dropout) -> GraphBuilder:
         b.input(state, "float32", (BATCH, width))
     b.input("not_finished_in", "bool", (BATCH, 1))
     b.input("mel_lengths_in", "int32", (BATCH, 1))
-    if dropout is Dropout.INPUT:
+    if dropout is DropoutMask.INPUT:
         now = b.op("Gather", KEEP, "iteration_num", axis=0)
         keep = [b.op("Gather", now, b.scalar(i, np.int64), axis=0) for i in range(2)]
     _step(b, weights, sizes, keep)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.models.sizes import Sizes
     from harness.models.weights import Array, Weights
 
+
 BATCH = "batch_size"
 SIGMA = FIRST_SIGMA
 """What the exporter bakes in; it scales the first noise channels only, not the early outputs."""

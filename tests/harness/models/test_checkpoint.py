@@ -17,15 +17,15 @@ import pytest
 from harness.errors import UsageError
 from harness.models import checkpoint
 from harness.models.sizes import FULL, TINY
+from tests.torch_reference.tacotron2 import Tacotron2
+from tests.torch_reference.waveglow import Coupling, WaveGlow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
 
-from tests.torch_reference.tacotron2 import Tacotron2  # noqa: E402 - only with torch
-from tests.torch_reference.waveglow import Coupling, WaveGlow  # noqa: E402 - as above
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
 
 NETWORKS: dict[str, Any] = {"tacotron2": Tacotron2, "waveglow": WaveGlow}
 

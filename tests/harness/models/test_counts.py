@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import onnx
 import pytest
 
-from harness.models import counts, tacotron2
-from harness.models.counts import CountError, Counts, Work
+from harness.models import tacotron2, work
+from harness.models.work import CountError, Counts, Work
 from tests.full_size import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 STEP_WEIGHTS = 18_189_969
 """Elements a decoder step touches: prenet, two LSTM cells with both biases, attention, gate."""
@@ -67,11 +68,11 @@ def test_the_tiny_files_count_by_path(tiny: Path) -> None:
     stages = {stage.name: stage for stage in tacotron2.build("tiny").stages}
     sizes = {"batch": 2, "text": 16, "frames": 40}
     found = {
-        name: counts.count(tiny / stage.model, stage, sizes, "x") for name, stage in stages.items()
+        name: work.count(tiny / stage.model, stage, sizes, "x") for name, stage in stages.items()
     }
     assert found["decoder"].step is not None
     assert found["waveglow"].once.macs > found["postnet"].once.macs > 0
-    single = counts.count(tiny / "decoder.onnx", stages["decoder"], {**sizes, "batch": 1}, "x")
+    single = work.count(tiny / "decoder.onnx", stages["decoder"], {**sizes, "batch": 1}, "x")
     assert single.step is not None
     assert found["decoder"].step.macs == 2 * single.step.macs
 
@@ -81,9 +82,9 @@ def test_a_file_that_cannot_be_counted_says_why(tiny: Path, tmp_path: Path) -> N
     broken = tmp_path / "postnet.onnx"
     broken.write_bytes((tiny / "postnet.onnx").read_bytes()[:500])
     with pytest.raises(CountError, match="cannot be read as an ONNX model"):
-        counts.count(broken, stage, {"batch": 1, "frames": 32})
+        work.count(broken, stage, {"batch": 1, "frames": 32})
     model = onnx.load(tiny / "postnet.onnx")
     model.graph.node[0].input[0] = "elsewhere"
     onnx.save(model, broken)
     with pytest.raises(CountError, match="the shape of 'elsewhere' is not known"):
-        counts.count(broken, stage, {"batch": 1, "frames": 32}, "changed")
+        work.count(broken, stage, {"batch": 1, "frames": 32}, "changed")

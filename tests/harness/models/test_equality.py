@@ -13,21 +13,21 @@ import onnxruntime
 import pytest
 
 from harness.models.graphs import tacotron2 as graphs
-from harness.models.graphs.tacotron2 import STATES, DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import STATES, DecodeLength, DropoutMask
 from harness.models.graphs.waveglow import waveglow
 from harness.models.sizes import FULL, TINY, Sizes
 from harness.models.tacotron2 import build
 from harness.models.weights import SyntheticWeights
-
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
-
-from tests.torch_reference.tacotron2 import Tacotron2  # noqa: E402 - only with torch
-from tests.torch_reference.waveglow import WaveGlow  # noqa: E402 - as above
+from tests.torch_reference.tacotron2 import Tacotron2
+from tests.torch_reference.waveglow import WaveGlow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from harness.models.graphs.builder import GraphBuilder
+
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
 
 LIMIT = 1e-4
 STEPS = 200
@@ -154,7 +154,7 @@ def test_two_hundred_decoder_steps_agree(
         keep = masks(sizes, STEPS, 1 if rows == "shared" else len(lengths))
         steps = module.decoder.steps(memory, processed, mask, torch.from_numpy(keep))
         frames = torch.stack([frame for frame, _, _ in steps], 2)
-    graph = graphs.decoder(weights, sizes, DecodeLength(STEPS, from_text=False), Dropout.INPUT)
+    graph = graphs.decoder(weights, sizes, DecodeLength(STEPS, from_text=False), DropoutMask.INPUT)
     feeds = fed(memory, processed, mask) | zero_states(module, memory, "_0")
     found = run(graph, {**feeds, "prenet_keep": keep})
     assert difference(found["mel_outputs"], frames) <= LIMIT
@@ -170,7 +170,7 @@ def test_every_output_of_a_single_step_agrees(sizes: Sizes, lengths: list[int]) 
         steps = list(module.decoder.steps(memory, processed, mask, torch.from_numpy(keep)))
     before, (frame, gate, after) = steps[1][2], steps[2]
     feeds = fed(memory, processed, mask) | {name: getattr(before, name).numpy() for name in STATES}
-    graph = graphs.decoder_iter(weights, sizes, Dropout.INPUT)
+    graph = graphs.decoder_iter(weights, sizes, DropoutMask.INPUT)
     found = run(graph, {**feeds, "prenet_keep": keep[2]})
     assert difference(found["decoder_output"], frame) <= LIMIT
     assert difference(found["gate_prediction"], gate) <= LIMIT
@@ -224,7 +224,7 @@ def test_lengths_and_stop_step_are_exact_when_the_gate_fires(
     expected = [step - 1 for step in steps]
     assert decoded.lengths.tolist() == expected
     weights = arrays(module)
-    graph = graphs.decoder(weights, sizes, DecodeLength(STEPS, from_text=False), Dropout.INPUT)
+    graph = graphs.decoder(weights, sizes, DecodeLength(STEPS, from_text=False), DropoutMask.INPUT)
     feeds = fed(memory, processed, mask) | zero_states(module, memory, "_0")
     found = run(graph, {**feeds, "prenet_keep": keep})
     assert found["mel_lengths_t"].tolist() == [[one] for one in expected]

@@ -15,13 +15,14 @@ import onnx
 import pytest
 from onnx import external_data_helper, numpy_helper
 
-from backends import onnxfile
-from harness import files, store
+from backends.onnxruntime import stored_weights
+from harness import files
 from harness.errors import UsageError
-from harness.models import counts, supplied, tacotron2
+from harness.models import store, supplied, tacotron2, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 PIPELINE = tacotron2.build("tiny").without_vocoder()
 STAGES = {stage.name: stage for stage in PIPELINE.stages}
@@ -113,7 +114,7 @@ def test_work_is_counted_with_small_constants_apart(tiny: Path, tmp_path: Path) 
     folder = apart(tiny, tmp_path / "models", least=0)
     sizes = {"batch": 2, "text": 12, "frames": 64}
     for stage in STAGES.values():
-        assert counts.count(folder / stage.model, stage, sizes) == counts.count(
+        assert work.count(folder / stage.model, stage, sizes) == work.count(
             tiny / stage.model, stage, sizes
         )
 
@@ -127,7 +128,7 @@ def test_storage_is_read_without_a_length_too(models: Path) -> None:
     one.ClearField("raw_data")
     path.write_bytes(model.SerializeToString())
     supplied.check(path, STAGES["encoder"])
-    assert onnxfile.storage(str(path)) == "float32"
+    assert stored_weights.storage(str(path)) == "float32"
 
 
 def _renamed(name: str) -> Callable[[Path, dict[str, str]], None]:

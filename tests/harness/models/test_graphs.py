@@ -11,12 +11,13 @@ import pytest
 
 from harness.models import synthetic, tacotron2
 from harness.models.graphs import tacotron2 as graphs
-from harness.models.graphs.tacotron2 import DecodeLength, Dropout
+from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask
 from harness.models.sizes import TINY
 from harness.models.weights import SyntheticWeights
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 FILES = ("encoder", "decoder", "decoder_iter", "postnet", "waveglow")
 STAGES = {stage.name: stage for stage in tacotron2.build("tiny").stages}
@@ -158,8 +159,8 @@ def test_the_trip_limit_ends_a_loop_whose_gate_never_fires(tmp_path: Path, tiny:
 def test_the_loop_is_the_single_step_repeated(tmp_path: Path, tiny: Path) -> None:
     weights, steps, rows = SyntheticWeights(TINY, 1234), 32, 2
     length = DecodeLength(limit=steps, from_text=False)
-    onnx.save(graphs.decoder(weights, TINY, length, Dropout.INPUT).model({}), tmp_path / "loop")
-    onnx.save(graphs.decoder_iter(weights, TINY, Dropout.INPUT).model({}), tmp_path / "step")
+    onnx.save(graphs.decoder(weights, TINY, length, DropoutMask.INPUT).model({}), tmp_path / "loop")
+    onnx.save(graphs.decoder_iter(weights, TINY, DropoutMask.INPUT).model({}), tmp_path / "step")
     found, mask = encoded(tiny, [16, 9])
     shared = {key: found[key] for key in ("memory", "processed_memory")} | {"mask": mask}
     keep = np.random.default_rng(5).integers(0, 2, (steps, 2, rows, TINY.prenet))

@@ -11,9 +11,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from harness import store
 from harness.errors import UsageError
-from harness.models import tacotron2
+from harness.models import store, tacotron2
 
 PIPELINE = tacotron2.build("tiny").without_vocoder()
 

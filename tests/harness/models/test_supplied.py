@@ -15,18 +15,18 @@ import onnx
 import pytest
 
 from harness.errors import UsageError
-from harness.models import batch, counts, supplied, synthetic, tacotron2
+from harness.models import batch, supplied, synthetic, tacotron2, work
 from harness.models.sizes import TINY
 from harness.models.weights import SyntheticWeights
+from tests.torch_reference import exporter
+from tests.torch_reference.tacotron2 import Tacotron2
+from tests.torch_reference.waveglow import WaveGlow
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
 
-from tests.torch_reference import exporter  # noqa: E402 - only with torch
-from tests.torch_reference.tacotron2 import Tacotron2  # noqa: E402 - as above
-from tests.torch_reference.waveglow import WaveGlow  # noqa: E402 - as above
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
 
 STAGES = {stage.name: stage for stage in tacotron2.build("tiny").stages}
 
@@ -252,7 +252,7 @@ def test_our_graph_and_the_exporters_agree_where_nothing_is_drawn(
     exported: Path, tmp_path: Path
 ) -> None:
     from harness.models.graphs import files  # noqa: PLC0415
-    from harness.models.graphs.tacotron2 import DecodeLength, Dropout  # noqa: PLC0415
+    from harness.models.graphs.tacotron2 import DecodeLength, DropoutMask  # noqa: PLC0415
     from tests.harness.models.test_graphs import encoded, run  # noqa: PLC0415
 
     torch.manual_seed(4)
@@ -263,7 +263,9 @@ def test_our_graph_and_the_exporters_agree_where_nothing_is_drawn(
         for key, value in module.state_dict().items()
     }
     writers = {
-        **files.tacotron2_files(weights, TINY, DecodeLength(50, from_text=False), Dropout.SHARED),
+        **files.tacotron2_files(
+            weights, TINY, DecodeLength(50, from_text=False), DropoutMask.SHARED
+        ),
         **files.waveglow_files(weights, TINY),
     }
     files.save(tmp_path, writers, {"harness.label": "test"}, lambda _: None)
@@ -311,7 +313,7 @@ def test_the_exporters_files_count_as_ours_do(exported: Path, tmp_path: Path) ->
     sizes = {"batch": 3, "text": 40, "frames": 64}
     for stage in STAGES.values():
         theirs, ours = (
-            counts.count(folder / stage.model, stage, sizes).total(steps=64)
+            work.count(folder / stage.model, stage, sizes).total(steps=64)
             for folder in (exported, tmp_path)
         )
         assert theirs.macs == ours.macs

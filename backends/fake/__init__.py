@@ -1,0 +1,1 @@
+"""The fake backend: scripted latencies and failures."""

@@ -1,0 +1,1 @@
+"""Walks the stages of a pipeline once and times each."""

@@ -1,0 +1,1 @@
+"""From columns of iterations to estimates, quantiles, labels and verdicts: pure functions."""

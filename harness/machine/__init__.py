@@ -1,0 +1,1 @@
+"""The facts of this host, its limits, and what would disturb a measurement."""

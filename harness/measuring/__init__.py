@@ -1,0 +1,1 @@
+"""Measures: blocks of fresh processes, when to stop, and the trial they make."""

@@ -1,0 +1,1 @@
+"""Results on disk: result files, sweep folders, journals, saved baselines."""

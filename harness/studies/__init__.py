@@ -1,0 +1,1 @@
+"""Experiments made of several measurements: selfcheck, machine limits, request rate."""

@@ -1,0 +1,1 @@
+"""The control side of the worker: its protocol, telemetry, the lock on a device."""

@@ -1,0 +1,1 @@
+"""Tables of a report: rows and columns, before any format."""

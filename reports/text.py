@@ -1,7 +1,0 @@
-"""Text as it may stand on a page: no control characters, whatever a name or an error held."""
-
-from __future__ import annotations
-
-from harness.names import plain, plain_lines
-
-__all__ = ["plain", "plain_lines"]
