@@ -60,12 +60,12 @@ def _dispatch(arguments: list[str]) -> int:
 
         sys.stdout.write(help_text(arguments, commands.listed()))
         return 0
-    points = compose.points(arguments)
-    if not points:
+    composition = compose.composition(arguments)
+    if not composition.configs:
         return 0  # --cfg and its like have printed what was asked
     from harness.commands import measure  # noqa: PLC0415 - everything else, only when a point is measured
 
-    return measure.run(points)
+    return measure.run(composition)
 
 
 if __name__ == "__main__":

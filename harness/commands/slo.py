@@ -24,7 +24,7 @@ def slo(asked: Asked) -> ExitStatus:
     keys = asked.keys
     limit_s = _milliseconds(keys.get("slo_ms", ""))
     steps = asked.whole("slo", "steps", LEAST_STEPS)
-    configs = compose.points(list(asked.others))
+    configs = compose.composition(list(asked.others)).configs
     if len(configs) != 1:
         raise UsageError(f"slo: one point at a time, found {len(configs)}")
     console = Console()

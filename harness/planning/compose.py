@@ -7,6 +7,8 @@ import io
 import os
 import re
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,12 +69,36 @@ SAYINGS: tuple[tuple[str, Callable[[re.Match[str], str], str]], ...] = (
 )
 """What Hydra says, recognised by a pattern, and how the harness says it."""
 
-collected: list[DictConfig] = []
-"""What Hydra composed: it drops what an application or a sweeper returns."""
-swept: list[overrides.ComposedPoint] = []
-"""The points of a sweep, in the order of `collected`; empty without one."""
-launches: list[Fleet] = []
-"""The launcher that the sweep's points are to be handed to; empty when they are measured here."""
+
+@dataclass
+class _Received:
+    """What Hydra hands over while it composes: it drops what an application or sweeper returns."""
+
+    points: list[overrides.ComposedPoint] = field(default_factory=list)
+    """Those of a sweep."""
+    alone: list[DictConfig] = field(default_factory=list)
+    """The one point of a command that is no sweep."""
+    fleet: Fleet | None = None
+
+
+_RECEIVING: ContextVar[_Received] = ContextVar("composition")
+
+
+def receive(points: Sequence[overrides.ComposedPoint], fleet: Fleet | None) -> None:
+    """Take the points of a sweep from Hydra's sweeper, and the launcher they are handed to."""
+    received = _RECEIVING.get()
+    received.points.extend(points)
+    received.fleet = fleet
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a command line asks for."""
+
+    configs: Sequence[schema.Config]
+    """The points, checked; empty after --cfg and the like, which have printed what was asked."""
+    fleet: Fleet | None = None
+    """The launcher that the points are handed to; None: they are measured here."""
 
 
 def conf_folder() -> Path:
@@ -150,8 +176,8 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
 
 
-def points(arguments: list[str]) -> list[schema.Config]:
-    """Compose and check the points that `arguments` ask for; empty after --cfg and the like.
+def composition(arguments: list[str]) -> Composition:
+    """Compose and check what `arguments` ask for.
 
     Raises:
         UsageError: Hydra or the schema refused something; each problem is named in one line.
@@ -160,21 +186,21 @@ def points(arguments: list[str]) -> list[schema.Config]:
     arguments = continued(arguments)
     schema.register()
     plugins.register(arguments)
-    for one in (collected, swept, launches):
-        one.clear()
     _launcher_is_here(arguments)
 
     hydras: list[HydraConf] = []
+    received = _Received()
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     def application(composed: DictConfig) -> None:
         # Raising here would make Hydra announce the error in lines of its own.
         hydras.append(HydraConfig.get())
-        collected.append(composed)
+        received.alone.append(composed)
 
     sys.argv[1:] = [devices_as_list(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines and leaves by itself
     said = io.StringIO()
+    receiving = _RECEIVING.set(received)
     try:
         with contextlib.redirect_stderr(said):
             application()
@@ -185,26 +211,28 @@ def points(arguments: list[str]) -> list[schema.Config]:
             reason = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
             raise UsageError(f"{reason}; `python -m harness --help` shows the usage") from error
         raise
+    finally:
+        _RECEIVING.reset(receiving)
     sys.stderr.write(said.getvalue())
-    return _complete(hydras)
+    return _complete(received, hydras)
 
 
-def _complete(hydras: Sequence[HydraConf]) -> list[schema.Config]:
+def _complete(received: _Received, hydras: Sequence[HydraConf]) -> Composition:
     """Check what Hydra composed, and that none of what was asked for is missing from it.
 
     Args:
+        received: what it composed.
         hydras: Hydra's own configuration of each point that it ran by itself.
     """
     for one in hydras:
         overrides.refuse_merged(one.runtime.choices)
         if one.sweeper.params:
             raise UsageError("this experiment is a sweep: add -m, as in `-m experiment=...`")
-    checked = _checked(collected)
-    overrides.refuse_divided(checked)
-    overrides.refuse_without_effect(swept, checked)
-    for launch in launches:
-        launch.configs = checked
-    return checked
+    configs = _checked([*(point.composed for point in received.points), *received.alone])
+    overrides.refuse_divided(configs)
+    overrides.refuse_without_effect(received.points, configs)
+    fleet = received.fleet
+    return Composition(configs, None if fleet is None else replace(fleet, configs=configs))
 
 
 def _launcher_is_here(arguments: Sequence[str]) -> None:

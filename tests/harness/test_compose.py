@@ -16,13 +16,13 @@ def _plugins_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_defaults_are_the_originals_published_run() -> None:
-    (point,) = compose.points([])
+    (point,) = compose.composition([]).configs
     assert (point.il, point.waveglow, point.measure.profile.value) == (128, False, "quick")
     assert (point.backend["name"], point.model.name) == ("onnxruntime", "full")
 
 
 def test_a_sweep_is_the_product_with_the_last_key_fastest() -> None:
-    points = compose.points(["-m", "quant=force_float16,force_float32", "bs=1,4,8"])
+    points = compose.composition(["-m", "quant=force_float16,force_float32", "bs=1,4,8"]).configs
     assert [(p.quant.value, p.bs) for p in points] == [
         ("force_float16", 1),
         ("force_float16", 4),
@@ -34,17 +34,20 @@ def test_a_sweep_is_the_product_with_the_last_key_fastest() -> None:
 
 
 def test_the_seed_table_is_six_points_and_gives_way_to_the_command_line() -> None:
-    assert len(compose.points(["-m", "experiment=seed_table"])) == 6
-    assert [p.bs for p in compose.points(["-m", "experiment=seed_table", "bs=2"])] == [2, 2]
+    assert len(compose.composition(["-m", "experiment=seed_table"]).configs) == 6
+    assert [p.bs for p in compose.composition(["-m", "experiment=seed_table", "bs=2"]).configs] == [
+        2,
+        2,
+    ]
 
 
 def test_short_keys_speak_for_the_profile() -> None:
-    (point,) = compose.points(["measure=compat", "num_iters=7", "warmup_iters=1"])
+    (point,) = compose.composition(["measure=compat", "num_iters=7", "warmup_iters=1"]).configs
     assert (point.measure.num_iters, point.measure.warmup_iters) == (7, 1)
 
 
 def test_devices_with_a_comma_name_several_devices_of_one_point() -> None:
-    (point,) = compose.points(["devices=0,1"])
+    (point,) = compose.composition(["devices=0,1"]).configs
     assert point.devices == ["0", "1"]
 
 
@@ -79,11 +82,11 @@ def test_devices_with_a_comma_name_several_devices_of_one_point() -> None:
 )
 def test_bad_input_is_one_clear_line(arguments: list[str], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        compose.points(arguments)
+        compose.composition(arguments)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_every_wrong_point_of_a_sweep_is_named_at_once() -> None:
     with pytest.raises(UsageError, match=r"bs=0: .*; bs=-3: "):
-        compose.points(["-m", "bs=0,1,-3"])
+        compose.composition(["-m", "bs=0,1,-3"])

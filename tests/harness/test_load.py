@@ -152,7 +152,7 @@ def test_wrong_scenarios_are_one_line(words: list[str], said: str) -> None:
     from harness.planning import compose  # noqa: PLC0415
 
     with pytest.raises(UsageError, match=said):
-        compose.points([*FAKE, *words])
+        compose.composition([*FAKE, *words])
 
 
 def test_the_rate_that_keeps_a_limit_is_found_and_confirmed(

@@ -37,7 +37,7 @@ def test_memory_stays_flat_while_points_are_measured(
     monkeypatch.setattr("sys.argv", ["harness"])
     arguments = ["backend=fake", "model=tiny", "num_iters=20", "il=16"]
     one_process = ["measure.min_processes=1", "measure.max_processes=1"]
-    (config,) = compose.points([*arguments, *one_process])
+    (config,) = compose.composition([*arguments, *one_process]).configs
     points = Planner(lambda _: None).plan([replace(config, bs=bs) for bs in range(1, POINTS + 1)])
     assert len(points) == POINTS
     real = process.run_process

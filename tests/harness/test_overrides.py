@@ -54,7 +54,7 @@ def own(tmp_path: Path) -> str:
 
 
 def sizes(*arguments: str) -> list[tuple[int, int]]:
-    return [(one.bs, one.il) for one in compose.points(list(arguments))]
+    return [(one.bs, one.il) for one in compose.composition(list(arguments)).configs]
 
 
 A, B = [(1, 16), (2, 16)], [(4, 16), (4, 32)]
@@ -100,7 +100,7 @@ def test_the_command_line_replaces_a_list_of_each_experiment(
 
 
 def test_two_swept_groups_with_sweeps_of_their_own_multiply(own: str) -> None:
-    points = compose.points(["-m", own, "+site=x,y", "experiment=a,b"])
+    points = compose.composition(["-m", own, "+site=x,y", "experiment=a,b"]).configs
     found = [(one.seed, one.bs, one.il) for one in points]
     expected = [
         (seed, *size)
@@ -113,13 +113,15 @@ def test_two_swept_groups_with_sweeps_of_their_own_multiply(own: str) -> None:
 
 
 def test_a_sweep_over_backends_comes_with_the_experiment(own: str) -> None:
-    points = compose.points(["-m", own, "experiment=two_backends,plain"])
+    points = compose.composition(["-m", own, "experiment=two_backends,plain"]).configs
     found = [(one.backend["name"], one.bs) for one in points]
     assert found == [("fake", 1), ("onnxruntime", 1), ("onnxruntime", 3)]
 
 
 def test_choices_that_an_experiment_sweeps_bring_their_own_sweeps(own: str) -> None:
-    seeds = [one.seed for one in compose.points(["-m", own, "experiment=through_site"])]
+    seeds = [
+        one.seed for one in compose.composition(["-m", own, "experiment=through_site"]).configs
+    ]
     assert seeds == [1, 2, 3, 4, 5]
 
 
@@ -162,13 +164,16 @@ def test_what_would_lose_points_is_refused_in_one_line(
     asked: list[str], said: str, own: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        compose.points([own, *asked])
+        compose.composition([own, *asked])
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_single_value_is_replaced_by_a_later_one() -> None:
-    assert [one.bs for one in compose.points(["-m", "bs=1", "il=16,32", "bs=4"])] == [4, 4]
+    assert [one.bs for one in compose.composition(["-m", "bs=1", "il=16,32", "bs=4"]).configs] == [
+        4,
+        4,
+    ]
 
 
 # From outside

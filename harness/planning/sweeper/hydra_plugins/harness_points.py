@@ -49,12 +49,12 @@ class PointSweeper(Sweeper):
         if self.context is None or self.config is None:
             raise RuntimeError("setup was not called")
         jobs = overrides.Expander(self.context.config_loader, self.config).jobs(arguments)
-        compose.swept.extend(jobs)
-        compose.collected.extend(job.composed for job in jobs)
+        fleet = None
         if self.config.hydra.launcher._target_ != BASIC:
             from harness.planning import launchers  # noqa: PLC0415
 
             launchers.check(self.config)
             every = [job.overrides for job in jobs]
-            compose.launches.append(launchers.Fleet(self.context, self.config, every))
+            fleet = launchers.Fleet(self.context, self.config, every)
+        compose.receive(jobs, fleet)
         return None
