@@ -107,12 +107,19 @@ def open_shared_folder(path: Path) -> int:
     return descriptor
 
 
-def first_strange(folder: Path) -> Path | None:
-    """Return the first thing below a folder that is neither a regular file nor a real folder."""
+def first_strange(folder: Path, *, but: str = "") -> Path | None:
+    """Return the first thing below a folder that is neither a regular file nor a real folder.
+
+    Args:
+        folder: is looked into, and all real folders below it.
+        but: name of one real folder in it whose content is not looked at.
+    """
     for place, folders, files in os.walk(folder):
         for name in sorted([*folders, *files]):
             path = Path(place, name)
             mode = path.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 return path
+        if but in folders and Path(place) == folder:
+            folders.remove(but)
     return None

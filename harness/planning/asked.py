@@ -135,9 +135,15 @@ def _data(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
-def given(words: Sequence[str]) -> dict[str, str]:
-    """Return the words of a command line that answer an ask, by key."""
-    return {one.key: one.value for one in of_words(words) if one.key}
+def answers(words: Sequence[str]) -> set[str] | None:
+    """Return the keys of words that only answer asks; None when a word says what is measured."""
+    keys = set()
+    for word in words:
+        key = word.partition("=")[0].lstrip("+")
+        if key != PYTHON and of_word(word) is None:
+            return None
+        keys.add(key)
+    return keys
 
 
 def allowed(words: Sequence[str]) -> list[str]:

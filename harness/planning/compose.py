@@ -154,8 +154,8 @@ def continued(arguments: list[str]) -> list[str]:
     last = next((one for one in reversed(arguments) if one.startswith("resume=")), "")
     named = last.removeprefix("resume=")
     own = without_session(arguments)
-    answers = asking.given(own)
-    if named in {"", "auto", "never"} or len(asking.of_words(own)) < len(own):
+    answers = asking.answers(own)
+    if named in {"", "auto", "never"} or answers is None:
         return arguments
     stored = sweep_folder.facts(Path(named)).get("arguments")
     if not isinstance(stored, list) or not all(isinstance(one, str) for one in stored):

@@ -26,6 +26,8 @@ LOST = "lost"
 """The stop reason of a point whose machine went away: failed, and taken up by a later session."""
 TAKEN_UP = ("interrupted", LOST)
 RETRIED = ("failed", "timeout")
+LAUNCHERS = ".submitit"
+"""Where a launcher keeps what its jobs leave (conf/hydra/launcher)."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def automatic(outputs: Path, what: SweepRequest, notify: Notify) -> SweepPlace:
             continue
         other = differences(facts["conditions"], what.conditions)
         repeat = facts["repeat"]
-        if unfinished(facts, retry=what.retry):
+        # A lock nobody holds: killed before it ended in good order, if only before its report.
+        if unfinished(facts, retry=what.retry) or sweep_folder.is_left_behind(folder):
             other += filter(None, [_strange(folder)])
             if not other:
                 return SweepPlace(folder, repeat["number"], repeat["group"])
@@ -150,10 +153,10 @@ def _sound(facts: Mapping[str, Any]) -> bool:
 
 def _strange(folder: Path) -> str | None:
     """Return what in a folder is no file or folder of its own: writing might lead out of it."""
-    path = regular.first_strange(folder)
-    if (
-        path is None or path.name == sweep_folder.LOCK_FILE
-    ):  # taking the lock says what to do about it
+    # A launcher links its own files there; it only ever works in a folder that is known.
+    path = regular.first_strange(folder, but=LAUNCHERS)
+    if path is None or path.name == sweep_folder.LOCK_FILE:
+        # Taking the lock says what to do about it.
         return None
     return f"{path} is a link or no regular file: remove it, or copy the folder without it"
 

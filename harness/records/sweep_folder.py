@@ -188,6 +188,11 @@ def is_held(folder: Path) -> bool:
     return False
 
 
+def is_left_behind(folder: Path) -> bool:
+    """Return whether a sweep's folder still has the lock of a session, dead unless it is held."""
+    return os.path.lexists(folder / LOCK_FILE)
+
+
 def _read(descriptor: int) -> dict[str, Any]:
     try:
         found = json.loads(os.pread(descriptor, 1 << 16, 0))

@@ -355,3 +355,7 @@ def test_a_tree_of_files_and_folders_has_nothing_strange(tmp_path: Path) -> None
     assert regular.first_strange(tmp_path) is None
     (tmp_path / "a" / "b" / "link").symlink_to("file")
     assert regular.first_strange(tmp_path) == tmp_path / "a" / "b" / "link"
+    assert regular.first_strange(tmp_path, but="b") == tmp_path / "a" / "b" / "link"
+    assert regular.first_strange(tmp_path, but="a") is None
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    assert regular.first_strange(tmp_path, but="linked") == tmp_path / "linked"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -127,6 +128,20 @@ def test_a_finished_sweep_is_measured_anew(tmp_path: Path) -> None:
     for count in (1, 2):
         assert harness(*FAKE, cwd=tmp_path).returncode == 0
         assert len(sweeps(tmp_path)) == count
+
+
+def test_a_sweep_killed_between_its_last_file_and_its_report_is_continued(tmp_path: Path) -> None:
+    assert harness(*FAKE, cwd=tmp_path).returncode == 0
+    (folder,) = sweeps(tmp_path)
+    before = measured(folder)
+    (folder / "report.html").unlink()
+    (folder / folders.LOCK_FILE).write_text(json.dumps({"host": platform.node(), "pid": 1}))
+    done = harness(*FAKE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sweeps(tmp_path) == [folder]
+    assert measured(folder) == before
+    assert (folder / "report.html").is_file()
+    assert not (folder / folders.LOCK_FILE).exists()
 
 
 def killed(tmp_path: Path, *more: str) -> Path:
