@@ -135,13 +135,13 @@ def test_a_sweep_killed_between_its_last_file_and_its_report_is_continued(tmp_pa
     (folder,) = sweeps(tmp_path)
     before = measured(folder)
     (folder / "report.html").unlink()
-    (folder / folders.LOCK_FILE).write_text(json.dumps({"host": platform.node(), "pid": 1}))
+    (folder / sweep_folder.LOCK_FILE).write_text(json.dumps({"host": platform.node(), "pid": 1}))
     done = harness(*FAKE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sweeps(tmp_path) == [folder]
     assert measured(folder) == before
     assert (folder / "report.html").is_file()
-    assert not (folder / folders.LOCK_FILE).exists()
+    assert not (folder / sweep_folder.LOCK_FILE).exists()
 
 
 def killed(tmp_path: Path, *more: str) -> Path:
