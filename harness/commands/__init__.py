@@ -1,4 +1,4 @@
-"""The subcommands: everything `python -m harness WORD ...` does beside measuring."""
+"""What a user types, and what the terminal shows: measuring, and every subcommand."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The typed schema of conf/, and all use of OmegaConf."""
+"""The typed schema of conf/: keys, defaults, ranges, and how a bad value is refused."""

@@ -11,7 +11,7 @@ import numpy as np
 from backends.base import QUANTS, Artefact, Backend, CompiledStage, Option
 
 if TYPE_CHECKING:
-    from backends.plan import Plan, StagePlan
+    from backends.pipeline import PipelinePlan, StagePlan
 
 FRAMES = 40
 
@@ -67,7 +67,7 @@ class ToyBackend(Backend):
     def precisions(self) -> Dict[str, Dict[str, Any]]:
         return {quant: {"form": "float32", "note": None} for quant in QUANTS}
 
-    def compile(self, plan: Plan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
+    def compile(self, plan: PipelinePlan, quant: str, cache_dir: str) -> Dict[str, Artefact]:
         return {
             stage.name: Artefact(stage.name, hashlib.sha256(quant.encode()).hexdigest(), True, 0)
             for stage in plan.stages
