@@ -11,7 +11,7 @@ from harness.analysis import compat
 from harness.errors import ExitStatus
 from harness.judging import complete
 from harness.judging.summary import rows as rows_of
-from tests.harness.test_cli import FAKE, documents, harness
+from tests.harness.commands.test_measure import FAKE, documents, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from harness import commands, naming
 from harness.judging import summary
 from harness.records import identity
 from reports.views.reader import read_sweep
-from tests.harness.test_cli import FAKE, folder_of, harness
+from tests.harness.commands.test_measure import FAKE, folder_of, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:

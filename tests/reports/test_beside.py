@@ -12,8 +12,8 @@ import pytest
 import reports
 from harness import commands
 from reports.views.beside import NONE
-from tests.harness.test_baselines import QUICK, SLOWER
-from tests.harness.test_cli import folder_of, harness
+from tests.harness.commands.test_measure import folder_of, harness
+from tests.harness.planning.test_baselines import QUICK, SLOWER
 from tests.reports import sweeps
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from harness.records import result_file
 from reports.exports import comparison as exports_comparison
 from reports.exports import history as exports_history
 from reports.views.reader import read_sweep
-from tests.harness.test_history import put
+from tests.harness.judging.test_history import put
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 from tests.reports import sweeps
 

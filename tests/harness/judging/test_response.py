@@ -19,7 +19,7 @@ from reports.figures import percentiles
 from reports.tables.points import points_table
 from reports.tables.stages import stage_tables
 from reports.views.reader import read_sweep
-from tests.harness.test_cli import FAKE, harness
+from tests.harness.commands.test_measure import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 from tests.reports import sweeps
 

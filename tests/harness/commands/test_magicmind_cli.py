@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
+DOUBLES = Path(__file__).resolve().parents[2] / "doubles"
 SMALL = ["model=tiny", "il=16", "num_iters=3", "measure.min_processes=1", "measure.max_processes=1"]
 PYTHON37 = os.environ.get("HARNESS_PYTHON37")
 """A Python 3.7 with numpy and onnxruntime, for the one test that wants the real interpreter."""

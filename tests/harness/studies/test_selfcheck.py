@@ -16,7 +16,7 @@ from harness.machine import host
 from harness.machine.environment import kernel
 from harness.records import result_file
 from harness.studies import selfcheck
-from tests.harness.test_cli import FAKE, harness
+from tests.harness.commands.test_measure import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial
 
 if TYPE_CHECKING:

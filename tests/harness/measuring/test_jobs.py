@@ -20,7 +20,7 @@ from harness.measuring import jobs
 from harness.planning import launchers
 from harness.records import result_file, sweep_folder
 from harness.workers import device_lock
-from tests.harness import clusters
+from tests.harness.measuring import clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

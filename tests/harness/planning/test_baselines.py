@@ -14,7 +14,7 @@ from harness.judging.pairing import Pair
 from harness.planning import baselines
 from harness.records import baselines as records_baselines
 from harness.records import identity, result_file
-from tests.harness.test_cli import FAKE, harness
+from tests.harness.commands.test_measure import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from harness.analysis import estimates
 from harness.analysis.series import Series
 from harness.config.measure import Measure, Profile
 from harness.measuring import stopping
-from tests.harness.test_cli import harness
+from tests.harness.commands.test_measure import harness
 from tests.make_trials import MS, make_process
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from harness import commands
 from harness.analysis import requests
 from harness.errors import ExitStatus, UsageError
 from harness.records import result_file
-from tests.harness.test_cli import harness
+from tests.harness.commands.test_measure import harness
 
 if TYPE_CHECKING:
     from pathlib import Path

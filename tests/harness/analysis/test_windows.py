@@ -12,7 +12,7 @@ from harness.analysis import metrics, windows
 from harness.analysis.series import Series
 from harness.errors import WorkerError
 from harness.measuring.gate import WAITED, Gate
-from tests.harness.test_cli import documents, harness
+from tests.harness.commands.test_measure import documents, harness
 
 if TYPE_CHECKING:
     from pathlib import Path

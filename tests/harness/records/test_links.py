@@ -16,7 +16,7 @@ from harness.plain_text import file_name, hydra_value, plain, quoted
 from harness.planning import resume
 from harness.records import identity, ledger, result_file, sweep_folder
 from harness.workers import device_lock
-from tests.harness.test_cli import FAKE, harness
+from tests.harness.commands.test_measure import FAKE, harness
 from tests.make_trials import MS, make_process, make_trial, write_sweep
 
 if TYPE_CHECKING:
