@@ -54,10 +54,17 @@ def render(sweep_dir: Path, *, out: Path | None = None) -> Path:
 
     Raises:
         UsageError: there is no such folder.
+        OSError: the file cannot be written, or `out` is a link, a device or the like.
     """
     from reports.pages.render import page_html  # noqa: PLC0415
-    from reports.views.reader import read_sweep, write_text  # noqa: PLC0415 - `import reports` is cheap
+    from reports.views.reader import (  # noqa: PLC0415 - `import reports` is cheap
+        read_sweep,
+        refuse_special,
+        write_text,
+    )
 
+    if out is not None:
+        refuse_special(out)
     target = out if out is not None else sweep_dir / REPORT
     with _without_collections():
         return write_text(target, page_html(read_sweep(sweep_dir), target.parent))
@@ -90,12 +97,18 @@ def write(sweep_dir: Path, formats: Sequence[str], *, out: str | None = None) ->
 
     Raises:
         UsageError: there is no such folder or format.
-        OSError: a file cannot be written.
+        OSError: a file cannot be written, or `out` is a link, a device or the like.
     """
-    from reports.views.reader import read_sweep, write_text  # noqa: PLC0415 - as above
+    from reports.views.reader import (  # noqa: PLC0415 - as above
+        read_sweep,
+        refuse_special,
+        write_text,
+    )
 
     place = sweep_dir if out is None else Path(out)
     several = len(formats) > 1 or out is None or out.endswith(os.sep) or place.is_dir()
+    if not several:
+        refuse_special(place)
     with _without_collections():
         sweep = read_sweep(sweep_dir)
         targets = {one: place / FILES[one] if several else place for one in formats}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import regular
 from harness.errors import UsageError
 from harness.naming import ASKED
 from reports.views import beside
@@ -49,6 +52,22 @@ def _planned(one: dict[str, Any]) -> PointView:
     """Return the view of a point that was planned and has no result yet."""
     point = {key: one[key] for key in ("id", "name", "config", ASKED) if key in one}
     return PointView({"point": point, "weights": one.get("weights")})
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a file that the user named and that a new file must not take the place of.
+
+    A device or a link would be gone from its folder, for every process of the machine.
+
+    Raises:
+        NotRegularError: there is a link, a FIFO, a device or the like.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise regular.NotRegularError(errno.EINVAL, regular.kind(mode), str(path))
 
 
 def write_text(target: Path, text: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -112,3 +113,21 @@ def test_what_cannot_be_written_is_one_line(words: list[str], said: str, sweep: 
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["html", "csv"])
+def test_nothing_takes_the_place_of_a_link_or_special_file(
+    name: str, sweep: Path, tmp_path: Path
+) -> None:
+    kept, link, pipe = tmp_path / "kept", tmp_path / "link", tmp_path / "pipe"
+    kept.write_text("kept")
+    link.symlink_to(kept)
+    os.mkfifo(pipe)
+    for target, said in ((link, "is a link"), (pipe, "is a FIFO")):
+        done = harness("report", str(sweep), f"format={name}", f"out={target}", cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"{target}: cannot be written ({said})" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+    assert kept.read_text() == "kept"
