@@ -212,14 +212,16 @@ def _synthetic(
 ) -> ResolvedModels:
     folder = root / recipe.name
     label = synthetic.label(recipe.seed)
+    steps = [stage.loop.step_model for stage in pipeline.stages if stage.loop]
+    names = (*pipeline.models(), *steps)  # some backends step the decoder themselves
     use(folder)
-    hashes = _whole(folder, pipeline.models()) if os.path.lexists(folder) else None
+    hashes = _whole(folder, names) if os.path.lexists(folder) else None
     if hashes is None:
         if os.path.lexists(folder):
             notify(f"{folder} does not match its manifest: written again")
             _clear(folder)
         _write(folder, recipe, notify)
-        hashes = _whole(folder, pipeline.models())
+        hashes = _whole(folder, names)
         if hashes is None:
             raise UsageError(f"{folder}: files change while they are used; is the disk sound?")
     touch(folder / MANIFEST)

@@ -232,7 +232,7 @@ def test_a_damaged_compiled_form_is_said_on_the_terminal(tmp_path: Path) -> None
 
 
 @every_damage
-@pytest.mark.parametrize("name", ["manifest.json", "encoder.onnx"])
+@pytest.mark.parametrize("name", ["manifest.json", "encoder.onnx", "decoder_iter.onnx"])
 def test_damaged_synthetic_models_are_said_and_written_again(
     cache: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
