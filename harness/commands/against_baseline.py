@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Compared:
+class BaselineVerdicts:
     """The comparison with the baseline, and the files it was written to."""
 
     found: Comparison
     paths: Sequence[Path]
 
 
-def compared(config: Config, folder: Path, console: Console) -> Compared | None:
+def compared(config: Config, folder: Path, console: Console) -> BaselineVerdicts | None:
     """Compare with the baseline and write what was found; None where no baseline was asked for."""
     if config.baseline is None:
         return None
     found = side_by_side.judge(folder, delta=verdicts.MINIMUM_EFFECT)
     try:
-        return Compared(found, named("reports.exports.comparison:write")(found, folder))
+        return BaselineVerdicts(found, named("reports.exports.comparison:write")(found, folder))
     except OSError as error:  # the verdicts are said all the same
         console.notice(f"{folder}: the comparison cannot be written ({error.strerror})")
-        return Compared(found, ())
+        return BaselineVerdicts(found, ())
 
 
-def judged(config: Config, found: Compared | None, console: Console) -> ExitStatus:
+def judged(config: Config, found: BaselineVerdicts | None, console: Console) -> ExitStatus:
     """Say what the comparison with the baseline found, where one was asked for."""
     if found is None:
         return ExitStatus.FINE

@@ -162,7 +162,6 @@ class Console:
             "cl N as the original computes it, in ms, of all iterations but the warm-up asked for; "
             f"models: {'; '.join(labels)}"
         )
-        self.say(f"cl N as the original computes it, in ms; models: {'; '.join(labels)}")
         if by_schedule:
             self.say(BY_SCHEDULE)
         for finding, names in precision_check.warnings(seen):

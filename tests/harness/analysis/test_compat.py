@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from importlib import resources
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import estimates
+from harness.commands.console import Console
 from harness.errors import ResultFileError
 from harness.judging import compat_log
 from harness.judging.compat_log import Block
@@ -155,3 +157,12 @@ def test_what_is_no_log_is_refused_in_one_line(text: str, tmp_path: Path) -> Non
     (tmp_path / "log").write_text(text)
     with pytest.raises(ResultFileError, match=r"^[^\n]+$"):
         compat_log.read_log(tmp_path / "log")
+
+
+def test_the_terminal_says_once_what_its_cl_figures_are() -> None:
+    out = io.StringIO()
+    document = make_trial([make_process([75 * MS] * 3)])
+    Console(out, io.StringIO()).table([("a point", document)])
+    said = [line for line in out.getvalue().splitlines() if line.startswith("cl N as")]
+    assert len(said) == 1
+    assert document["weights"]["label"] in said[0]
