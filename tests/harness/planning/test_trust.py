@@ -221,10 +221,10 @@ def test_a_file_is_noted_before_it_is_there(
     notes = ledger.Ledger(tmp_path, [], pytest.fail)
 
     def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise InterruptedError
 
-    monkeypatch.setattr(result_file, "write_whole", killed)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr("harness.files.write_whole", killed)
+    with pytest.raises(InterruptedError):
         result_file.write_sweep(tmp_path, {"a": 1}, notes.note)
     digest = ledger.digest(files.pretty({"a": 1}))
     assert list(ledger.known({digest, "0" * 64})) == [digest]
