@@ -5,6 +5,7 @@ Everything that can be refused is refused here, before anything is measured.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -195,7 +196,7 @@ class Planner:
         for one, point in zip(made, points, strict=True):
             if point.id in planned:
                 logs = planned[point.id].config.log_file, one.config.log_file
-                if logs[0] != logs[1]:
+                if len({name and os.path.normpath(name) for name in logs}) > 1:
                     raise UsageError(
                         f"log_file={logs[0]} and log_file={logs[1]}: {point.name} is measured once "
                         "and has one log; name one"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.measuring import jobs
 from harness.planning import launchers
 from harness.records import result_file, sweep_folder
 from harness.workers import device_lock
@@ -172,7 +171,7 @@ def test_joblib_runs_points_as_jobs_of_this_machine(tmp_path: Path) -> None:
 def test_a_launcher_that_is_not_installed_names_its_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "PACKAGES", {"slurm": "no_such_package.launcher"})
+    monkeypatch.setattr(launchers, "PACKAGES", {"slurm": "no_such_package.launcher"})
     assert launchers.missing("slurm") == "hydra/launcher=slurm: pip install 'tts-harness[slurm]'"
     assert launchers.missing("basic") is None
 

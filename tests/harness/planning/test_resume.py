@@ -19,7 +19,7 @@ from harness.planning import resume
 from harness.records import result_file, sweep_folder
 
 DRIVER = Path(__file__).with_name("killed.py")
-ROOT = DRIVER.parents[2]
+ROOT = DRIVER.parents[3]
 FAKE = ["backend=fake", "model=tiny", "il=16", "num_iters=5"]
 SLOW = ["backend.clock=real", "backend.durations=encoder:100000000"]
 
