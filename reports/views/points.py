@@ -6,7 +6,6 @@ figure. Every number comes from `summary`, or is drawn from the raw columns.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import sys
@@ -327,9 +326,3 @@ class SweepView:
     def names(self) -> Mapping[str, str]:
         """Full names of the points by id: what the files call them, told apart where alike."""
         return full_names(self.points)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as `sha256sum` prints it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

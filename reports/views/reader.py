@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness import regular
 from harness.errors import UsageError
+from harness.files import sha256
 from harness.naming import ASKED
 from reports.views import beside
-from reports.views.points import PointView, SweepView, lean, sha256_of
+from reports.views.points import PointView, SweepView, lean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +44,7 @@ def _measured(folder: Path, trial: Mapping[str, Any], path: Path) -> PointView:
     return PointView(
         trial,
         path=path.relative_to(folder).as_posix(),
-        sha256=sha256_of(path),
+        sha256=sha256(path),
         recordings=tuple(wav_files(path.parent, folder)),
     )
 

@@ -12,20 +12,13 @@ import pytest
 from backends import cache
 from backends.testing import Answers
 from tests.backends import small_pipeline
+from tests.damages import empty, folder, gone, number, truncate, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 INPUTS, OUTPUTS = small_pipeline.INPUTS, small_pipeline.OUTPUTS
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 def flip(path: Path) -> None:
@@ -39,26 +32,6 @@ def flip(path: Path) -> None:
 
 def garbage(path: Path) -> None:
     path.write_text('{"key": [1, 2], "files": 3}')
-
-
-def number(path: Path) -> None:
-    path.write_text("5")
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-    (path / "inside").write_text("something")
-
-
-def unreadable(path: Path) -> None:
-    """Not even root can read a link to itself."""
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def gone(path: Path) -> None:
-    path.unlink()
 
 
 DAMAGES = (truncate, empty, flip, garbage, number, folder, unreadable, gone)

@@ -19,6 +19,7 @@ from harness.machine import host
 from harness.measuring import reference
 from harness.models import store, tacotron2, uses
 from harness.planning import job as planning_job
+from tests.damages import empty, folder, gone, number, truncate, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +31,6 @@ GATED = (*TINY, "accuracy.force_float32.mel_db=0")
 """Sums in another order are further away than that: the gate speaks whenever it is asked."""
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -46,26 +39,6 @@ def flip(path: Path) -> None:
 
 def listed(path: Path) -> None:
     path.write_text("[1, 2]")
-
-
-def number(path: Path) -> None:
-    path.write_text("5")
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-    (path / "inside").write_text("something")
-
-
-def unreadable(path: Path) -> None:
-    """Not even root can read a link to itself."""
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def gone(path: Path) -> None:
-    path.unlink()
 
 
 DAMAGES = (truncate, empty, flip, listed, number, folder, unreadable, gone)
